@@ -1,0 +1,1 @@
+"""camzoo: compare, check and time class-activation-map methods across libraries."""

@@ -1,0 +1,192 @@
+"""Finds whoever computes maps, by the entry-point group `camzoo.backends`, and asks them under guard."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from camzoo import guard, native
+from camzoo.errors import CamzooError, Failed, NotInstalled, NotOffered, RequestError, unknown
+from camzoo.types import Backend, Heatmap, Problem, Stage, Status
+
+GROUP = "camzoo.backends"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendRow:
+    """A backend as `camzoo.backends()` lists it.
+
+    Attributes:
+        backend: its name.
+        status: ready, not installed, or failed for a plug-in that does not load.
+        version: of its distribution, where installed.
+        reason: the command that installs it, where not.
+    """
+
+    backend: str
+    status: Status
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRow:
+    """One cell of the coverage matrix.
+
+    Attributes:
+        method: canonical name.
+        backend: who computes it.
+        status: ready, not installed or not offered.
+        calls: what the backend calls it, where offered.
+        stage: the earliest stage that it gives, where offered.
+        reason: why not, where it is not ready; else a note for the reader.
+    """
+
+    method: str
+    backend: str
+    status: Status
+    calls: str = ""
+    stage: Stage | None = None
+    reason: str = ""
+
+
+@functools.cache
+def found() -> dict[str, Backend]:
+    """Every backend that loads, by name, camzoo's own first. No library is imported by this.
+
+    Raises:
+        NotInstalled: camzoo itself is not installed, so that its entry points cannot be read.
+    """
+    return {native.NAME: native.backend} | {name: it for name, it in _loaded().items() if isinstance(it, Backend)}
+
+
+@functools.cache
+def _loaded() -> dict[str, Backend | str]:
+    """What each entry point gives: a Backend, or the reason why it gives none."""
+    entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    if not entries:
+        raise NotInstalled("camzoo's backends are found by entry points, which are read at install: pip install -e .")
+    loaded: dict[str, Backend | str] = {}
+    for entry in entries:
+        try:
+            value = entry.load()
+        except Exception as error:  # somebody else's plug-in must not take the others down
+            loaded[entry.name] = f"{entry.value} does not load: {_reason(error)}"
+            continue
+        fits = isinstance(value, Backend) and value.name == entry.name
+        loaded[entry.name] = value if fits else f"{entry.value} is no camzoo.types.Backend named {entry.name}"
+    return loaded
+
+
+def find(name: str) -> Backend:
+    """The backend of a name.
+
+    Raises:
+        RequestError: there is none; the closest names are in the message.
+    """
+    backends = found()
+    if name not in backends:
+        if isinstance(broken := _loaded().get(name), str):
+            raise RequestError(f"the backend {name!r} is broken: {broken}")
+        raise unknown("backend", name, backends)
+    return backends[name]
+
+
+def version(backend: Backend) -> str:
+    """The installed version of a backend's distribution.
+
+    Raises:
+        NotInstalled: it is not there; the message has the pip command.
+    """
+    try:
+        return metadata.version(backend.distribution)
+    except metadata.PackageNotFoundError:
+        raise NotInstalled(f"pip install {backend.distribution}") from None
+
+
+def rows() -> list[BackendRow]:
+    """Every backend with its status."""
+    listed = []
+    for backend in found().values():
+        try:
+            listed.append(BackendRow(backend.name, Status.READY, version(backend), ""))
+        except NotInstalled as missing:
+            listed.append(BackendRow(backend.name, Status.NOT_INSTALLED, "", str(missing)))
+    broken = [(name, it) for name, it in _loaded().items() if isinstance(it, str)]
+    return listed + [BackendRow(name, Status.FAILED, "", reason) for name, reason in broken]
+
+
+def coverage() -> list[MethodRow]:
+    """Every method at every backend, with its status: the matrix from which README, CLI and tests are made."""
+    status = {row.backend: row for row in rows()}
+    names = sorted({offer.method for backend in found().values() for offer in backend.offers})
+    return [_cell(name, backend, status[backend.name]) for name in names for backend in found().values()]
+
+
+def _cell(method: str, backend: Backend, row: BackendRow) -> MethodRow:
+    try:
+        offer = backend.offer(method)
+    except NotOffered as reason:
+        return MethodRow(method, backend.name, Status.NOT_OFFERED, reason=str(reason))
+    reason_or_note = row.reason or offer.note
+    return MethodRow(method, backend.name, row.status, offer.calls, offer.stage, reason_or_note)
+
+
+def run(backend: Backend, problem: Problem, method: str, options: Mapping[str, Any]) -> Heatmap:
+    """Asks a backend for a map, and gives the model back as it was.
+
+    Args:
+        backend: who is asked.
+        problem: the question.
+        method: canonical name.
+        options: the method's keyword options.
+
+    Returns:
+        The Heatmap, one map for each image, detached.
+
+    Raises:
+        NotInstalled: the library is absent.
+        NotOffered: the backend does not do this.
+        Failed: it broke, or gave something that is no map for each image.
+    """
+    offer = backend.offer(method)
+    version(backend)
+    for option in options:
+        if option not in offer.options:
+            listed = ", ".join(offer.options) or "none"
+            raise NotOffered(f"{method}@{backend.name} has no option {option!r}; its options: {listed}")
+    lent = Problem(
+        problem.model,
+        problem.layer,
+        problem.layout,
+        problem.images.detach().clone(),
+        problem.target,
+        problem.classes,
+        problem.seed,
+    )
+    try:
+        with guard.borrowed(problem.model, problem.seed), torch.inference_mode(False), torch.enable_grad():
+            heatmap = backend.explain(lent, method, options)
+    except CamzooError:
+        raise
+    except Exception as error:
+        raise Failed(_reason(error)) from error
+    _check(heatmap, problem)
+    return heatmap
+
+
+def _check(heatmap: Heatmap, problem: Problem) -> None:
+    count, found_shape = len(problem.images), tuple(heatmap.values.shape)
+    if found_shape[0] != count or len(found_shape) != 1 + len(problem.image_size):
+        raise Failed(f"gave {found_shape} for {count} images, not one map for each")
+
+
+def _reason(error: BaseException) -> str:
+    """An error as one line: its kind and the first line of what it says."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

@@ -1,0 +1,210 @@
+"""Finds the layer that is explained: by name, by module, or by rule; and the grid in its output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from camzoo import guard
+from camzoo.errors import RequestError, unknown
+from camzoo.grids import grid_shape
+from camzoo.types import Layout
+
+_MOST_PREFIX_TOKENS = 16  # class, distillation and register tokens of the vision transformers in use
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One module as it ran.
+
+    Attributes:
+        name: dotted name.
+        kind: class of the module.
+        shape: shape of its output, or None if that is no tensor.
+        parameters: number of parameters in it, children included.
+        layout: how its output becomes a grid, or None if it is none.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    parameters: int
+    layout: Layout | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The layer that the rule chose, and why."""
+
+    layer: LayerInfo
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A module's run, with the tensor it gave: kept for as long as a trace is read, so that no memory is reused."""
+
+    info: LayerInfo
+    module: torch.nn.Module
+    output: object
+    started: int
+
+
+def find_layout(output: object, image_size: tuple[int, ...], name: str = "the layer") -> Layout:
+    """How a layer's output becomes a grid `(N, K, h, w)`.
+
+    Of the two readings of a four-axis output, `(N, K, h, w)` and `(N, h, w, K)`, the one whose grid is shaped more
+    like the image is taken, the first on a tie. Of tokens `(N, T, K)`, the fewest prefix tokens are dropped that
+    leave a grid shaped as the image is.
+
+    Args:
+        output: what the layer gave.
+        image_size: `(H, W)` of the images, or `(D, H, W)`.
+        name: the layer's name, for the error.
+
+    Raises:
+        RequestError: there is no grid in it.
+    """
+    if isinstance(output, torch.Tensor):
+        axes = len(image_size)
+        if output.ndim == axes + 2:
+            first, last = tuple(output.shape[2:]), tuple(output.shape[1:-1])
+            if _distortion(first, image_size) <= _distortion(last, image_size):
+                return Layout("channels-first", first)
+            return Layout("channels-last", last)
+        if output.ndim == 3 and axes == 2 and (layout := _token_layout(output.shape[1], image_size)):
+            return layout
+        gives = f"gives {tuple(output.shape)}, which is"
+    else:
+        gives = f"gives a {type(output).__name__},"
+    raise RequestError(
+        f"layer {name!r} {gives} no grid of cells over the image; `camzoo layers` lists the layers that have one"
+    )
+
+
+def _distortion(grid: tuple[int, ...], image_size: tuple[int, ...]) -> float:
+    """How far a grid's shape is from the image's: 0 where all sides are in one proportion."""
+    if 0 in grid:
+        return math.inf
+    ratios = [math.log(cells / pixels) for cells, pixels in zip(grid, image_size, strict=True)]
+    return max(ratios) - min(ratios)
+
+
+def _token_layout(tokens: int, image_size: tuple[int, ...]) -> Layout | None:
+    height, width = image_size
+    grids = [
+        Layout("tokens", grid, prefix)
+        for prefix in range(min(_MOST_PREFIX_TOKENS + 1, tokens - 3))
+        if (grid := grid_shape(tokens - prefix, (height, width)))
+    ]
+    exact = [layout for layout in grids if layout.shape[0] * width == layout.shape[1] * height]
+    return next(iter(exact or grids), None)
+
+
+def name_of(model: torch.nn.Module, layer: str | torch.nn.Module) -> str:
+    """The dotted name of a layer given by name or as a module.
+
+    Raises:
+        RequestError: the model has no such layer; the closest names are in the message.
+    """
+    if isinstance(layer, torch.nn.Module):
+        for name, module in model.named_modules():
+            if module is layer:
+                return name
+        raise RequestError(f"this {type(layer).__name__} is no part of the model")
+    known = dict(model.named_modules())
+    if layer not in known or layer == "":
+        raise unknown("layer", layer, [name for name in known if name])
+    return layer
+
+
+def trace(model: torch.nn.Module, images: torch.Tensor) -> list[LayerInfo]:
+    """Every module of the model in the order in which it finished, from one forward pass of the first image."""
+    return [run.info for run in _runs(model, images)[0]]
+
+
+def choose(model: torch.nn.Module, images: torch.Tensor) -> Choice:
+    """The layer to explain where none is named.
+
+    For transformers with tokens: the last grid before the last attention, since the patch tokens after it no longer
+    reach the score. For the rest: the last grid that is no pooling and no map of class scores; of the modules that
+    return one and the same tensor, the outermost.
+
+    Raises:
+        RequestError: no layer gives a grid.
+    """
+    runs, scores = _runs(model, images)
+    classes = scores.shape[-1] if isinstance(scores, torch.Tensor) else 0
+    pooled = [run.output for run in runs if _is_pooling(run.module)]
+    grids = [
+        run
+        for run in runs
+        if run.info.layout
+        and math.prod(run.info.layout.shape) > 1
+        and not any(_same(run.output, output) for output in pooled)
+        and not (run.info.shape and run.info.shape[1] == classes)
+    ]
+    if not grids:
+        raise RequestError("no layer of this model gives a grid of cells over the image, so there is nothing to map")
+    last = grids[-1]
+    if last.info.layout and last.info.layout.kind == "tokens":
+        attention = [run for run in runs if _is_attention(run.module)]
+        before = [run for run in grids if attention and run in runs[: attention[-1].started]]
+        if before:
+            return Choice(before[-1].info, "the last grid of tokens before the last attention")
+    same = [run for run in grids if _same(run.output, last.output)]
+    outermost = min(reversed(same), key=lambda run: run.info.name.count("."))
+    return Choice(outermost.info, "the last grid before pooling and the classifier")
+
+
+def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], object]:
+    """One forward pass of the first image: a run for each time that a module finished, and what the model gave."""
+    runs: list[_Run] = []
+    starts: list[int] = []
+    size = tuple(images.shape[2:])
+
+    def watch(name: str, module: torch.nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+
+        def finish(_module: torch.nn.Module, _inputs: object, output: object) -> None:
+            shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
+            try:
+                layout = find_layout(output, size)
+            except RequestError:
+                layout = None
+            info = LayerInfo(name, type(module).__name__, shape, parameters, layout)
+            runs.append(_Run(info, module, output, starts.pop()))
+
+        yield module.register_forward_pre_hook(lambda *_: starts.append(len(runs)))
+        yield module.register_forward_hook(finish)
+
+    handles = [h for name, module in model.named_modules() if name for h in watch(name, module)]
+    try:
+        with guard.evaluating(model), torch.inference_mode(False), torch.no_grad():
+            outputs = model(images[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return runs, outputs
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two outputs are one tensor in memory."""
+    return one is other or (
+        isinstance(one, torch.Tensor)
+        and isinstance(other, torch.Tensor)
+        and one.shape == other.shape
+        and one.stride() == other.stride()
+        and one.data_ptr() == other.data_ptr()
+    )
+
+
+def _is_pooling(module: torch.nn.Module) -> bool:
+    return "pool" in type(module).__name__.lower()
+
+
+def _is_attention(module: torch.nn.Module) -> bool:
+    return "attention" in type(module).__name__.lower() or type(module).__name__.lower() == "attn"
