@@ -101,7 +101,7 @@ def _generators() -> list[Restore]:
         lambda: np.random.set_state(numpy),
         lambda: torch.set_rng_state(cpu),
     ]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states = torch.cuda.get_rng_state_all()
         restores.append(lambda: torch.cuda.set_rng_state_all(states))
     return restores

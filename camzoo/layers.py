@@ -113,7 +113,7 @@ def name_of(model: torch.nn.Module, layer: str | torch.nn.Module) -> str:
     if isinstance(layer, torch.nn.Module):
         for name, module in model.named_modules():
             if module is layer:
-                return name
+                return str(name)
         raise RequestError(f"this {type(layer).__name__} is no part of the model")
     known = dict(model.named_modules())
     if layer not in known or layer == "":

@@ -27,8 +27,6 @@ def heatmap(evidence: Capture, method: str, image_size: tuple[int, ...], options
 backend = Backend(
     name=NAME,
     distribution="camzoo",
-    offers=tuple(
-        Offer(m.name, f"methods.{m.function.__name__}", Stage.RAW, options=m.options) for m in methods.TABLE
-    ),
+    offers=tuple(Offer(m.name, f"methods.{m.function.__name__}", Stage.RAW, options=m.options) for m in methods.TABLE),
     explain=explain,
 )

@@ -97,6 +97,26 @@ class TopClass:
         return "logit of the top class" if self.rank == 0 else f"logit of the class ranked {self.rank + 1}"
 
 
+def rounds(target: object, count: int) -> list[Target]:
+    """The targets of a comparison, one round after the other; each round has one target for each image.
+
+    Args:
+        target: as for `resolve`; also "top3" for the three top classes, or a nested list with as many classes for
+            each image, `[[281, 282], [285, 287]]`.
+        count: the number of images `N`.
+
+    Raises:
+        RequestError: the form is none of these, or the numbers do not fit.
+    """
+    if isinstance(target, str) and target.lower().startswith("top") and target[3:].isdigit() and int(target[3:]) > 0:
+        return [TopClass(rank) for rank in range(int(target[3:]))]
+    if isinstance(target, Sequence) and target and all(isinstance(entry, list | tuple) for entry in target):
+        if len(target) != count or len({len(entry) for entry in target}) != 1 or not target[0]:
+            raise RequestError(f"a nested list of targets has one list for each of the {count} images, all as long")
+        return [resolve(list(each), count) for each in zip(*target, strict=True)]
+    return [resolve(target, count)]
+
+
 def resolve(target: object, count: int) -> Target:
     """The Target meant by what a caller wrote.
 

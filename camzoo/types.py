@@ -93,7 +93,7 @@ class Layout(_Frozen):
     def to_grid(self, output: torch.Tensor) -> torch.Tensor:
         """The output of the layer as a grid `(N, K, h, w)`: a view, nothing is copied."""
         if self.kind == "tokens":
-            output = output[:, self.prefix :].unflatten(1, self.shape)
+            output = output[:, self.prefix :].unflatten(1, self.shape)  # type: ignore[no-untyped-call]
         return output if self.kind == "channels-first" else output.movedim(-1, 1)
 
     def __str__(self) -> str:

@@ -1,0 +1,1 @@
+"""Adapters: each file makes one library a camzoo backend."""

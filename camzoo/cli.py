@@ -1,0 +1,281 @@
+"""The command line: each verb is a few lines that call one function of the package."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from camzoo.errors import CamzooError, RequestError
+from camzoo.types import Status
+
+if TYPE_CHECKING:
+    import torch
+
+    from camzoo.models import Classifier
+    from camzoo.study import Progress, Study
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compare, check and time class-activation-map (CAM) methods across libraries.",
+)
+
+COMPARED = "gradcam,gradcam@*"
+DEMO_PHOTOS = ("chelsea", "coffee", "rocket")
+DEMO_METHODS = (
+    "gradcam",
+    "gradcam@pytorch-grad-cam",
+    "gradcam@captum",
+    "gradcam@torchcam",
+    "gradcam++@pytorch-grad-cam",
+    "gradcam++@torchcam",
+    "hirescam@captum",
+    "layercam@torchcam",
+    "xgradcam@pytorch-grad-cam",
+    "eigencam@pytorch-grad-cam",
+    "scorecam@torchcam",
+    "occlusion@captum",
+)
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="efficientnet-lite0, a torchvision name, timm:NAME or package.module:factory."),
+]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="A .safetensors or state-dict file, or 'random' (seeded).")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of every random number.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps ...")]
+
+
+@app.command()
+def compare(
+    photos: Annotated[list[str], typer.Argument(help="Image files.")],
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    layer: Annotated[str | None, typer.Option(help="Dotted name; `camzoo layers` lists them.")] = None,
+    target: Annotated[str | None, typer.Option(help="A class index or label, several with commas, or top3.")] = None,
+    methods: Annotated[str, typer.Option(help="gradcam, gradcam@captum, *@torchcam, gradcam@*, *@* ...")] = COMPARED,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("camzoo-out"),
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier run in the folder.")] = False,
+) -> None:
+    """Run several methods on photos, and show them side by side."""
+    from camzoo import images
+
+    pictures = [(Path(photo).name, images.read(photo)) for photo in photos]
+    _compare(pictures, model, weights, layer, target, methods, device, seed, out, overwrite)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-out"),
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier run in the folder.")] = False,
+) -> None:
+    """Compare all backends on three real photos with a trained classifier, offline."""
+    from camzoo import images
+
+    pictures = [(name, images.sample(name)) for name in DEMO_PHOTOS]
+    _compare(pictures, "efficientnet-lite0", None, None, None, ",".join(DEMO_METHODS), "cpu", 0, out, overwrite)
+
+
+@app.command()
+def methods() -> None:
+    """List every method at every backend: ready, not installed or not offered."""
+    from camzoo import backends
+
+    rows = backends.rows()
+    table = Table("method", *(row.backend for row in rows), box=None, header_style="bold")
+    cells: dict[str, dict[str, Any]] = {}
+    for cell in backends.coverage():
+        cells.setdefault(cell.method, {})[cell.backend] = cell
+    marks = {Status.READY: "ready", Status.NOT_INSTALLED: "not installed", Status.NOT_OFFERED: "not offered"}
+    for method, at in cells.items():
+        texts = [marks[at[row.backend].status] if row.backend in at else "" for row in rows]
+        table.add_row(method, *(_styled(text) for text in texts))
+    _stdout().print(table)
+    for row in rows:
+        _stdout().print(f"{row.backend}: {row.status}{' ' + row.version if row.version else ''} {row.reason}".rstrip())
+
+
+@app.command()
+def layers(
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    seed: SeedOption = 0,
+    every: Annotated[bool, typer.Option("--all", help="Also the layers that give no grid.")] = False,
+) -> None:
+    """List the layers that can be explained, and which one is chosen by default and why."""
+    from camzoo import layers as layers_
+
+    classifier = _load(model, weights, seed)
+    sample = classifier.preprocessing.sample()
+    choice = layers_.choose(classifier.module, sample)
+    table = Table("layer", "kind", "output", "grid", "parameters", box=None, header_style="bold")
+    for info in layers_.trace(classifier.module, sample):
+        if info.layout or every:
+            name = f"[bold]{info.name}  <- default[/]" if info.name == choice.layer.name else info.name
+            shape = " x ".join(map(str, info.shape)) if info.shape else "-"
+            table.add_row(name, info.kind, shape, str(info.layout or "-"), f"{info.parameters:,}")
+    _stdout().print(table)
+    print(f"{classifier.name} ({classifier.weights}): default layer {choice.layer.name}, {choice.why}")
+
+
+def _compare(
+    photos: list[tuple[str, Any]],
+    model: str | None,
+    weights: str | None,
+    layer: str | None,
+    target: str | None,
+    methods: str,
+    device: str,
+    seed: int,
+    out: Path,
+    overwrite: bool,
+) -> None:
+    """What `compare` and `demo` share: photos in, folder out."""
+    import torch
+
+    from camzoo import specs, store, study
+
+    specs.expand(methods)  # what cannot be carried out is refused before any work is done
+    store.check_free(out, overwrite)
+    classifier = _load(model, weights, seed)
+    where = _device(device)
+    views = [classifier.preprocessing.view(photo) for _, photo in photos]
+    batch = torch.cat([classifier.preprocessing.tensor(view) for view in views]).to(where)
+    with _progress() as progress:
+        result = study.compare(
+            classifier.module.to(where),
+            batch,
+            methods,
+            layer=layer,
+            target=_targets(target, classifier.labels, len(photos)),
+            seed=seed,
+            names=[name for name, _ in photos],
+            labels=classifier.labels,
+            pictures=views,
+            model_name=f"{classifier.name} ({classifier.weights})",
+            progress=progress,
+        )
+    files = result.save(out, overwrite)
+    _summary(result, files)
+    if any(cell.status is Status.FAILED for cell in result.cells):
+        raise typer.Exit(1)
+
+
+def _load(model: str | None, weights: str | None, seed: int) -> Classifier:
+    from camzoo import models
+
+    return models.load(model, weights, seed)
+
+
+def _device(name: str) -> torch.device:
+    """The device of a name, if a tensor can be put there.
+
+    Raises:
+        RequestError: there is no such device, or it is not to be had here.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        ready = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        ready += ["mps"] if torch.backends.mps.is_available() else []
+        said = str(error).splitlines()[0].split(". ")[0]
+        raise RequestError(f"no device {name!r}: {said}; ready here: {', '.join(ready)}") from None
+    if device.type == "meta":
+        raise RequestError("the device 'meta' computes nothing: use cpu or cuda")
+    return device
+
+
+def _targets(text: str | None, labels: tuple[str, ...], count: int) -> object:
+    """The target that was meant, the same for every photo."""
+    from camzoo import models
+
+    if text is None or (text.lower().startswith("top") and text[3:].isdigit()):
+        return text
+    classes = [models.class_index(part.strip(), labels) for part in text.split(",")]
+    return [classes] * count
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Progress on stderr: a bar where it is a terminal, plain lines otherwise."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+
+        def line(done: int, total: int, name: str) -> None:
+            if name:
+                print(f"[{done + 1}/{total}] {name}", file=sys.stderr, flush=True)
+
+        yield line
+        return
+    from rich.progress import Progress as Bar
+
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, name: bar.update(task, completed=done, total=total, description=name)
+
+
+def _summary(result: Study, files: list[Path]) -> None:
+    out = _stdout()
+    print(f"{result.model}, layer {result.layer} ({result.layout})")
+    for row in result.rows:
+        print(f"{row.name}: {row.title}" + (f", {row.target} {row.score:.3f}" if row.class_index is not None else ""))
+    table = Table("computation", "status", "seconds", "stage", "", box=None, header_style="bold")
+    for computation in result.computations:
+        cells = [cell for cell in result.cells if str(cell.computation) == str(computation)]
+        cell = next((cell for cell in cells if cell.status is not Status.OK), cells[0])
+        warned = [f"{result.rows[it.row].name}: {it.warning}" for it in cells if it.warning]
+        seconds = f"{cell.seconds:.3f}" if cell.seconds is not None else ""
+        stage = f"{cell.heatmap.stage}, {cell.heatmap.resolution} grid" if cell.heatmap else ""
+        notes = list(cell.heatmap.notes) if cell.heatmap else []
+        table.add_row(
+            str(computation),
+            _styled(cell.status),
+            seconds,
+            stage,
+            _plain("; ".join([cell.reason, *warned, *notes])),
+        )
+    out.print(table)
+    print("wrote")
+    for path in files:
+        print(f"  {path}")
+
+
+def _styled(status: str) -> str:
+    colour = {"ok": "green", "ready": "green", "failed": "red", "not installed": "yellow"}.get(status, "dim")
+    return f"[{colour}]{status}[/]"
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text.strip("; "))
+
+
+def _stdout() -> Console:
+    """A console on stdout that does not cut lines where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def main() -> None:
+    """Runs the command line: 0 ok, 1 some cell failed, 2 the request could not be carried out."""
+    try:
+        app()
+    except CamzooError as error:
+        print(f"camzoo: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,72 @@
+"""`explain`: one method on one batch of images."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from camzoo import backends, capture, degenerate, methods, native, specs, targets
+from camzoo.errors import DegenerateMapWarning
+from camzoo.problems import check_images, layer_name, pose
+from camzoo.types import Heatmap, Stage
+
+
+def explain(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    method: str = "gradcam",
+    *,
+    layer: str | torch.nn.Module | None = None,
+    target: object = None,
+    stage: Stage | str = Stage.NORMALISED,
+    seed: int = 0,
+    **options: Any,
+) -> Heatmap:
+    """The heatmaps of one method for a batch of images.
+
+    Args:
+        model: any PyTorch classifier; it is given back as it was.
+        images: what the model takes, `(N, C, H, W)`.
+        method: `gradcam` for camzoo's own, `gradcam@captum` for a library's, `gradcam@captum(...)` never: options go
+            with the method, as in `scorecam(top_channels=64)`, or as keywords of this call.
+        layer: dotted name, module, or None for the rule's choice (`camzoo layers` says which and why).
+        target: None for each image's top class, a class index, one for each image, or a callable from the model's
+            outputs to scores `(N,)`.
+        stage: "raw" (signed), "rectified" or "normalised" (0 to 1 for each map).
+        seed: where every random number of the method comes from.
+        **options: of the method.
+
+    Returns:
+        A Heatmap with `values` `(N, h, w)`; its `resize()` gives them at the images' size.
+
+    Raises:
+        RequestError: something in the question does not exist or does not fit.
+        NotInstalled: the backend's library is absent.
+        NotOffered: the backend does not do this, or gives maps past the stage asked for.
+        Failed: the backend broke.
+
+    Warns:
+        DegenerateMapWarning: a map is all zero, constant or not finite.
+    """
+    computation = specs.parse(method)
+    options = {**computation.options, **options}
+    images = check_images(model, images)
+    if computation.backend == native.NAME:
+        formula = methods.find(computation.method)
+        name = layer_name(model, layer, images)
+        wanted = targets.resolve(target, len(images))
+        (evidence,), _ = capture.take(model, name, images, [wanted], formula.gradients)
+        raw = native.heatmap(evidence, computation.method, tuple(images.shape[2:]), options)
+    else:
+        problem = pose(model, images, layer, target, seed)
+        raw = backends.run(backends.find(computation.backend), problem, computation.method, options)
+    _warn(raw)
+    return raw.at(stage)
+
+
+def _warn(heatmap: Heatmap) -> None:
+    for index in range(len(heatmap.values)):
+        if reason := degenerate.reason(heatmap, index):
+            warnings.warn(f"map {index} of {heatmap.method} is {reason}", DegenerateMapWarning, stacklevel=3)

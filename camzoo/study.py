@@ -1,0 +1,305 @@
+"""A Study: images x targets x methods x backends, one cell each. All that is shown or saved is made from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from camzoo import backends, capture, degenerate, methods, native, specs, targets
+from camzoo.agreement import Agreement
+from camzoo.agreement import compare as agree
+from camzoo.environment import environment
+from camzoo.errors import CamzooError, NotInstalled, NotOffered, RequestError
+from camzoo.problems import check_images, layer_name, settle
+from camzoo.specs import Computation
+from camzoo.types import Capture, Heatmap, Problem, Stage, Status
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of computations done, their number, and the name of the one that comes next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image and one target.
+
+    Attributes:
+        image: index of the image.
+        name: of the image, such as its file name.
+        target: what is explained, in words.
+        class_index: the class, where the target is one.
+        label: the class by name.
+        score: the score that was explained.
+        probability: softmax of the outputs at the class.
+    """
+
+    image: int
+    name: str
+    target: str
+    class_index: int | None
+    label: str
+    score: float
+    probability: float | None
+
+    @property
+    def title(self) -> str:
+        """The target as a reader wants it: the label and its probability."""
+        if self.probability is None:
+            return self.target
+        return f"{self.label}  {self.probability:.1%}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one computation gave for one row.
+
+    Attributes:
+        row: index into the Study's rows.
+        computation: `method@backend`, with its options.
+        status: ok, not installed, not offered or failed.
+        reason: why not, where it is not ok.
+        seconds: wall clock for each image of the batch, where ok; the shared capture is counted in full.
+        heatmap: the map alone, `(1, h, w)`, where ok.
+        warning: what is wrong with the map where it shows nothing, else "".
+    """
+
+    row: int
+    computation: Computation
+    status: Status
+    reason: str = ""
+    seconds: float | None = None
+    heatmap: Heatmap | None = field(default=None, repr=False)
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Problems x methods x backends.
+
+    Attributes:
+        rows: images x targets.
+        cells: computations x rows, in the order of both.
+        pictures: one for each image, `(H, W, 3)` bytes: what the model saw.
+        model: name of the model, with its weights.
+        layer: dotted name of the layer.
+        layout: the grid in the layer's output, in words.
+        seed: of every random number.
+        environment: versions and machine.
+    """
+
+    rows: tuple[Row, ...]
+    cells: tuple[Cell, ...] = field(repr=False)
+    pictures: tuple[np.ndarray[Any, Any], ...] = field(repr=False)
+    model: str
+    layer: str
+    layout: str
+    seed: int
+    environment: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def computations(self) -> list[Computation]:
+        """What was computed, in order."""
+        return [cell.computation for cell in self.cells if cell.row == 0]
+
+    def of(self, row: int) -> list[Cell]:
+        """The cells of one row."""
+        return [cell for cell in self.cells if cell.row == row]
+
+    def agreement(self, row: int = 0) -> Agreement:
+        """How alike the maps of one row are, every pair at the stage NORMALISED."""
+        maps, undefined = {}, {}
+        for cell in self.of(row):
+            if cell.heatmap is None:
+                continue
+            name = str(cell.computation)
+            shown = cell.heatmap.at(Stage.NORMALISED)
+            at_layer = shown.resolution == "layer"
+            maps[name] = (
+                degenerate.as_numpy(shown.values[0]) if at_layer else None,
+                degenerate.as_numpy(shown.resize()[0]),
+            )
+            if cell.warning:
+                undefined[name] = cell.warning
+        return agree(maps, undefined)
+
+    def figure(self, **options: Any) -> Figure:
+        """The comparison as a figure: rows of images and targets, columns of methods, one renderer for all."""
+        from camzoo import figures
+
+        return figures.comparison(self, **options)
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
+        """Writes results.json, maps.npz, the figures and the agreement into a folder, all of it or nothing."""
+        from camzoo import store
+
+        return store.save(self, Path(folder), overwrite)
+
+    def _repr_png_(self) -> bytes:
+        from camzoo import figures
+
+        return figures.png(self.figure())
+
+
+def compare(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    wanted: str | Iterable[str] = "gradcam",
+    *,
+    layer: str | torch.nn.Module | None = None,
+    target: object = None,
+    seed: int = 0,
+    names: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    pictures: Sequence[Any] = (),
+    model_name: str = "",
+    progress: Progress | None = None,
+) -> Study:
+    """Several methods, of camzoo and of libraries, on the same images, layer and targets.
+
+    camzoo's own methods share one forward pass; the top class is read from it too, so that no library picks its own.
+
+    Args:
+        model: any PyTorch classifier; it is given back as it was.
+        images: what the model takes, `(N, C, H, W)`.
+        wanted: names of computations: `gradcam`, `gradcam@captum`, `*@torchcam`, `gradcam@*`, `*@*`.
+        layer: dotted name, module, or None for the rule's choice.
+        target: as for `explain`; also "top3", or several for each image as a nested list, `[[281, 282]]`.
+        seed: where every random number of a method comes from.
+        names: of the images, for titles.
+        labels: of the classes, for titles.
+        pictures: what to draw the maps on, `(H, W, 3)` bytes; made from the images where not given.
+        model_name: for titles; the class of the model where not given.
+        progress: called as work goes on.
+
+    Returns:
+        A Study. A backend that is absent, does not offer a method or breaks leaves a cell that says so.
+
+    Raises:
+        RequestError: something in the question does not exist or does not fit.
+    """
+    computations = specs.expand(wanted)
+    images = check_images(model, images)
+    layer = layer_name(model, layer, images)
+    rounds = targets.rounds(target, len(images))
+    gradients = any(c.backend == native.NAME and methods.find(c.method).gradients for c in computations)
+
+    began = _clock(images)
+    captures, layout = capture.take(model, layer, images, rounds, gradients)
+    captured = (_clock(images) - began) / (len(images) * len(rounds))
+    problems = [
+        settle(model, layer, images, round_, (evidence, layout), seed)
+        for round_, evidence in zip(rounds, captures, strict=True)
+    ]
+    rows = _rows(problems, captures, names, labels)
+    done = []
+    for number, computation in enumerate(computations):
+        if progress:
+            progress(number, len(computations), str(computation))
+        for problem, evidence, first in zip(problems, captures, range(len(problems)), strict=True):
+            done.append(_cells(computation, problem, evidence, first, len(problems), captured))
+    if progress:
+        progress(len(computations), len(computations), "")
+    return Study(
+        rows=tuple(rows),
+        cells=tuple(sorted((cell for cells in done for cell in cells), key=lambda cell: cell.row)),
+        pictures=tuple(np.asarray(picture) for picture in pictures) or _pictures(images),
+        model=model_name or type(model).__name__,
+        layer=layer,
+        layout=str(layout),
+        seed=seed,
+        environment=environment(images.device),
+    )
+
+
+def _cells(
+    computation: Computation, problem: Problem, evidence: Capture, first: int, step: int, captured: float
+) -> list[Cell]:
+    """The cells of one computation for one round of targets; rows of one image stand together."""
+    rows = [first + step * image for image in range(len(problem.images))]
+    began = _clock(problem.images)
+    try:
+        if computation.backend == native.NAME:
+            heatmap = native.heatmap(evidence, computation.method, problem.image_size, computation.options)
+        else:
+            backend = backends.find(computation.backend)
+            heatmap = backends.run(backend, problem, computation.method, computation.options)
+    except CamzooError as error:
+        return [Cell(row, computation, _status(error), str(error)) for row in rows]
+    seconds = (_clock(problem.images) - began) / len(rows) + (captured if computation.backend == native.NAME else 0)
+    return [
+        Cell(
+            row=row,
+            computation=computation,
+            status=Status.OK,
+            seconds=seconds,
+            heatmap=replace(heatmap, values=heatmap.values[image : image + 1]),
+            warning=degenerate.reason(heatmap, image),
+        )
+        for image, row in enumerate(rows)
+    ]
+
+
+def _status(error: CamzooError) -> Status:
+    if isinstance(error, NotInstalled):
+        return Status.NOT_INSTALLED
+    return Status.NOT_OFFERED if isinstance(error, NotOffered) else Status.FAILED
+
+
+def _clock(images: torch.Tensor) -> float:
+    """The wall clock, once the device has finished what it was given."""
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
+    return time.perf_counter()
+
+
+def _rows(
+    problems: Sequence[Problem], captures: Sequence[Capture], names: Sequence[str], labels: Sequence[str]
+) -> list[Row]:
+    """Rows in the order image by image, and for each image target by target."""
+    count = len(problems[0].images)
+    scores = captures[0].scores
+    probabilities = torch.softmax(scores.double(), -1).cpu() if scores.ndim == 2 else None
+    explained = [problem.target(scores).tolist() for problem in problems]
+    return [
+        _row(image, problem, explained[at][image], probabilities, names, labels)
+        for image in range(count)
+        for at, problem in enumerate(problems)
+    ]
+
+
+def _row(
+    image: int,
+    problem: Problem,
+    score: float,
+    probabilities: torch.Tensor | None,
+    names: Sequence[str],
+    labels: Sequence[str],
+) -> Row:
+    name = names[image] if image < len(names) else f"image {image}"
+    if problem.classes is None or probabilities is None:
+        return Row(image, name, str(problem.target), None, "", score, None)
+    index = problem.classes[image]
+    label = labels[index] if index < len(labels) else f"class {index}"
+    return Row(image, name, f"logit of class {index}", index, label, score, float(probabilities[image, index]))
+
+
+def _pictures(images: torch.Tensor) -> tuple[np.ndarray[Any, Any], ...]:
+    """What to draw on where no photos were given: each image stretched to the full range of grey or colour."""
+    if images.ndim != 4:
+        raise RequestError("volumes have no picture to draw on; use explain()")
+    shown = images.detach().float().cpu()
+    low = shown.amin((1, 2, 3), keepdim=True)
+    spread = (shown.amax((1, 2, 3), keepdim=True) - low).clamp(min=1e-12)
+    scaled = ((shown - low) / spread * 255).round().to(torch.uint8)
+    colours = (
+        scaled if scaled.shape[1] == 3 else scaled.float().mean(1, keepdim=True).to(torch.uint8).expand(-1, 3, -1, -1)
+    )
+    return tuple(picture.permute(1, 2, 0).numpy() for picture in colours)
