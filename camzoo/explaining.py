@@ -10,7 +10,7 @@ import torch
 from camzoo import backends, capture, degenerate, methods, native, specs, targets
 from camzoo.errors import DegenerateMapWarning
 from camzoo.problems import check_images, layer_name, pose
-from camzoo.types import Heatmap, Stage
+from camzoo.types import Evidence, Heatmap, Stage
 
 
 def explain(
@@ -57,7 +57,7 @@ def explain(
         formula = methods.find(computation.method)
         name = layer_name(model, layer, images)
         wanted = targets.resolve(target, len(images))
-        (evidence,), _ = capture.take(model, name, images, [wanted], formula.gradients)
+        (evidence,), _ = capture.take(model, name, images, [wanted], Evidence.GRADIENTS in formula.needs)
         raw = native.heatmap(evidence, computation.method, tuple(images.shape[2:]), options)
     else:
         problem = pose(model, images, layer, target, seed)

@@ -42,15 +42,15 @@ SAMPLES = {
 def read(path: str | Path) -> Image.Image:
     """Reads a photo as RGB, upright.
 
-    The orientation in its EXIF data is applied, transparency lies on white, of an animation the first frame is
-    taken. Deep integers are scaled from 0..65535 and floats from 0..1; values beyond that are scaled from their own
-    range, so that nothing is clipped.
+    The orientation in its EXIF data is applied, transparency lies on white, of an animation the first frame
+    is taken. Deep integers are scaled from 0..65535 and floats from 0..1; values beyond that are scaled from
+    their own range, so that nothing is clipped.
 
     Args:
         path: a file in any raster format that Pillow reads.
 
     Raises:
-        RequestError: the file is missing, empty, not readable, no image or a broken one, too small or too large.
+        RequestError: the file is missing, empty, not readable, no image, broken, too small or too large.
     """
     path = Path(path)
     _check_file(path)
@@ -75,7 +75,7 @@ def read(path: str | Path) -> Image.Image:
 
 
 def sample(name: str) -> Image.Image:
-    """One of the photos that scikit-image carries, read from its folder without a network and without importing it.
+    """One of the photos that scikit-image carries, read from its folder: no network, nothing imported.
 
     Args:
         name: one of `SAMPLES`, such as "chelsea".
@@ -88,7 +88,7 @@ def sample(name: str) -> Image.Image:
         raise unknown("sample photo", name, SAMPLES)
     found = importlib.util.find_spec("skimage")
     if found is None or not found.submodule_search_locations:
-        raise NotInstalled("the sample photos come with scikit-image, which is absent: pip install scikit-image")
+        raise NotInstalled("the sample photos come with scikit-image: pip install scikit-image")
     return read(Path(found.submodule_search_locations[0]) / "data" / SAMPLES[name])
 
 
@@ -103,7 +103,7 @@ def _check_file(path: Path) -> None:
             if not file.read(1):
                 raise RequestError(f"{path} is empty: give an image file that has something in it")
     except OSError as error:
-        raise RequestError(f"{path} cannot be read ({error.strerror}): give a file that you may read") from error
+        raise RequestError(f"{path} cannot be read ({error.strerror}): give a readable file") from error
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

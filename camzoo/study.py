@@ -18,7 +18,7 @@ from camzoo.environment import environment
 from camzoo.errors import CamzooError, NotInstalled, NotOffered, RequestError
 from camzoo.problems import check_images, layer_name, settle
 from camzoo.specs import Computation
-from camzoo.types import Capture, Heatmap, Problem, Stage, Status
+from camzoo.types import Capture, Evidence, Heatmap, Problem, Stage, Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -189,7 +189,9 @@ def compare(
     images = check_images(model, images)
     layer = layer_name(model, layer, images)
     rounds = targets.rounds(target, len(images))
-    gradients = any(c.backend == native.NAME and methods.find(c.method).gradients for c in computations)
+    gradients = any(
+        c.backend == native.NAME and Evidence.GRADIENTS in methods.find(c.method).needs for c in computations
+    )
 
     began = _clock(images)
     captures, layout = capture.take(model, layer, images, rounds, gradients)

@@ -154,19 +154,67 @@ class Problem(_Frozen):
             raise NotOffered(f"{library} reads (N, K, h, w) outputs only; {self.layer} gives {self.layout}")
 
 
+Make = Callable[[int, int], Array]
+"""Makes the altered inputs or activations `start` to `stop` of a longer list, so that never all are in memory."""
+
+
+class Ask(Protocol):
+    """The model, as a method may ask it: for scores of altered inputs or activations of one image, and no more."""
+
+    def score_inputs(self, image: int, make: Make, count: int) -> Array:
+        """The explained score of image number `image` for each of `count` altered inputs `(C, H, W)`: `(count,)`."""
+        ...
+
+    def score_activations(self, image: int, make: Make, count: int) -> Array:
+        """The same for altered activations `(K, h, w)` of the layer: only what comes after the layer is run."""
+        ...
+
+    def retake(self, images: Array) -> Capture:
+        """The evidence again, from altered images `(N, C, H, W)`, for the same targets."""
+        ...
+
+    def head(self) -> Array | None:
+        """The weights `(N, K)` of each image's class where scores are pooling plus one linear layer, else None."""
+        ...
+
+
+class Evidence(enum.StrEnum):
+    """What a method needs beside the activations."""
+
+    GRADIENTS = "gradients"
+    HESSIAN = "hessian product"
+    IMAGES = "images"
+    INPUT_SCORES = "scores of altered inputs"
+    ACTIVATION_SCORES = "scores of altered activations"
+    RETAKE = "captures of altered images"
+    HEAD = "weights of a linear head"
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Capture(_Frozen):
     """The evidence from which maps are computed: arrays of any library, detached.
 
+    What a method has not declared as needed may be None.
+
     Attributes:
         activations: `A`, the layer's output as a grid, `(N, K, h, w)`.
-        gradients: `G = dS/dA`, `(N, K, h, w)`; None for methods that need none.
+        gradients: `G = dS/dA`, `(N, K, h, w)`.
         scores: the model's outputs, `(N, classes)`.
+        explained: `S`, the score that is explained, `(N,)`.
+        images: what the model was given, `(N, C, H, W)`.
+        hessian_product: `d/dA <G, A>` with the second `A` held fixed, `(N, K, h, w)`.
+        seed: where every random number of a method comes from.
+        ask: the model, for methods that need more scores.
     """
 
     activations: Array
     gradients: Array = None
     scores: Array = None
+    explained: Array = None
+    images: Array = None
+    hessian_product: Array = None
+    seed: int = 0
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

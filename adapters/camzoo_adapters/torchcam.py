@@ -34,16 +34,16 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
     Args:
         problem: the question.
         method: canonical name.
-        options: those of the method's Offer. `layers` are dotted names; maps of several layers are fused by the
-            extractor's own rule, at the size of the images. `base_method` is a canonical name. The rest is as
-            torchcam has it.
+        options: those of the method's Offer. `layers` are dotted names; maps of several layers are fused by
+            the extractor's own rule, at the size of the images. `base_method` is a canonical name. The rest is
+            as torchcam has it.
 
     Raises:
         NotOffered: the extractor does not do this, or the installed torchcam has no such extractor.
     """
     offer = backend.offer(method)
     settings = _settings(problem, method, options)
-    layers = list(settings.pop("layers"))
+    layers = settings.pop("layers")
     fused = len(layers) > 1 and method not in _MANY_LAYERED
     noisy = method in _NOISY or settings.get("base_method") in _NOISY
     everyone = range(len(problem.images))
@@ -102,7 +102,7 @@ def _aim(problem: Problem, method: str, rows: list[int]) -> dict[str, Any]:
 
 
 def _score(problem: Problem, row: int, output: torch.Tensor) -> torch.Tensor:
-    """One image's score from its own outputs, which stand in every row: a Target takes a row for each image."""
+    """One image's score from its own outputs. A Target takes a row for each image, so all rows are this one."""
     return problem.target(output.expand(len(problem.images), *output.shape))[row]
 
 
@@ -112,9 +112,7 @@ def _extractor(problem: Problem, method: str, layers: list[str], settings: Mappi
     if "base_method" in build:
         build["base_method"] = _kind(build["base_method"])
     if "smoothgradcam++" in (method, settings.get("base_method")) and problem.images.dtype.itemsize < 4:
-        raise NotOffered(
-            f"torchcam adds float32 noise to the images, which a model in {problem.images.dtype} refuses"
-        )
+        raise NotOffered(f"torchcam adds float32 noise to the images, which a model in {problem.images.dtype} refuses")
     if method == "legrad":
         build |= {"prefix_tokens": problem.layout.prefix, "grid_shape": problem.layout.shape}
     elif problem.layout.kind != "channels-first":
@@ -149,30 +147,22 @@ def _forward(problem: Problem, layers: list[str], rows: list[int]) -> tuple[torc
     def keep(name: str, _module: object, _inputs: object, output: torch.Tensor) -> None:
         kept.append((name, output, output._version))
 
-    handles = [
-        problem.model.get_submodule(name).register_forward_hook(partial(keep, name)) for name in layers
-    ]
+    handles = [problem.model.get_submodule(name).register_forward_hook(partial(keep, name)) for name in layers]
     # The copy is no leaf of the graph, so the model may begin with an in-place operation.
     scores = problem.model(problem.images[rows].requires_grad_().clone())
     for handle in handles:
         handle.remove()
     if not isinstance(scores, torch.Tensor):
-        raise NotOffered(
-            f"torchcam reads models that return a tensor of scores, not a {type(scores).__name__}"
-        )
+        raise NotOffered(f"torchcam reads models that return a tensor of scores, not a {type(scores).__name__}")
     written = [name for name, output, version in kept if output._version != version]
     return scores, [f"explains what the model writes over the output of {name} in place" for name in written]
 
 
 def _head(model: torch.nn.Module) -> str:
     """The only linear layer: torchcam takes the same by itself, with a line in the log."""
-    linear: list[str] = [
-        name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)
-    ]
+    linear: list[str] = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     if len(linear) != 1:
-        raise NotOffered(
-            f"torchcam's CAM finds one linear layer, this model has {len(linear)}; fc_layer names one"
-        )
+        raise NotOffered(f"torchcam's CAM finds one linear layer, this model has {len(linear)}; fc_layer names one")
     return linear[0]
 
 
@@ -181,17 +171,11 @@ def _check_head(problem: Problem, name: str, activations: torch.Tensor, scores: 
     head: Any = problem.model.get_submodule(name)
     weight, channels = head.weight.flatten(1), activations.shape[1]
     if weight.shape[1] != channels:
-        raise NotOffered(
-            f"CAM weighs the inputs of {name}, {weight.shape[1]}; {problem.layer} has {channels} channels"
-        )
+        raise NotOffered(f"CAM weighs the inputs of {name}, {weight.shape[1]}; {problem.layer} has {channels} channels")
     pooled = torch.nn.functional.linear(activations.flatten(2).mean(-1), weight, head.bias)
-    if pooled.shape == scores.shape and torch.allclose(
-        pooled, scores, rtol=0.01, atol=0.01 * float(scores.abs().max())
-    ):
+    if pooled.shape == scores.shape and bool((pooled - scores).abs().max() <= 0.01 * scores.abs().max()):
         return []
-    return [
-        f"{name} does not take the average of {problem.layer}: its weights are no more than a guess for a CAM"
-    ]
+    return [f"{name} does not take the average of {problem.layer}: its weights are no more than a guess for a CAM"]
 
 
 def _block(problem: Problem) -> list[str]:
@@ -208,16 +192,15 @@ def _block(problem: Problem) -> list[str]:
 
 
 def _coarse_to_fine(problem: Problem) -> list[str]:
-    """The last layer on each of the two finer grids before the layer, the outermost where there are several."""
+    """The last and outermost layer on each of the two finer grids that come before the layer, and the layer."""
     ran: dict[str, tuple[int, ...]] = {}
+    tokens = problem.layout.kind == "tokens"  # all on one grid
 
     def note(name: str, _module: object, _inputs: object, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim == problem.images.ndim:
+        if isinstance(output, torch.Tensor) and output.ndim == problem.images.ndim and not tokens:
             ran[name] = tuple(problem.layout.to_grid(output).shape[2:])
 
-    handles = [
-        module.register_forward_hook(partial(note, name)) for name, module in problem.model.named_modules()
-    ]
+    handles = [module.register_forward_hook(partial(note, name)) for name, module in problem.model.named_modules()]
     with torch.no_grad():
         problem.model(problem.images[:1].clone())
     for handle in handles:
@@ -226,8 +209,10 @@ def _coarse_to_fine(problem: Problem) -> list[str]:
     for name, grid in ran.items():
         if name == problem.layer:
             break
-        coarser = all(cells > own for cells, own in zip(grid, problem.layout.shape, strict=True))
-        if coarser and name.count(".") <= finer.get(grid, name).count("."):
+        scales = [cells / own for cells, own in zip(grid, problem.layout.shape, strict=True)]
+        # Scales far apart are those of an output laid out in another way, not of a finer grid.
+        is_finer = min(scales) > 1 and max(scales) < 1.5 * min(scales)
+        if is_finer and name.count(".") <= finer.get(grid, name).count("."):
             finer[grid] = name
     if not finer:
         raise NotOffered(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from camzoo.errors import unknown
 from camzoo.grids import Array
 from camzoo.methods.gradcam import gradcam
-from camzoo.types import Capture
+from camzoo.types import Capture, Evidence, Resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +18,26 @@ class Method:
 
     Attributes:
         name: the canonical name.
-        function: from evidence to RAW maps `(N, h, w)`.
-        gradients: whether it needs them.
-        options: names of the keyword options of the function.
+        function: from evidence, and keyword options, to RAW maps `(N, h, w)`.
+        needs: the evidence that it reads beside the activations.
+        resolution: whether the maps lie on the layer's grid or on the image's pixels.
     """
 
     name: str
     function: Callable[..., Array]
-    gradients: bool = True
-    options: tuple[str, ...] = ()
+    needs: frozenset[Evidence] = frozenset()
+    resolution: Resolution = Resolution.LAYER
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the function's keyword options."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 
 
-TABLE: tuple[Method, ...] = (Method("gradcam", gradcam),)
+GRADIENTS = frozenset({Evidence.GRADIENTS})
+
+TABLE: tuple[Method, ...] = (Method("gradcam", gradcam, GRADIENTS),)
 
 __all__ = ["TABLE", "Capture", "Method", "find", "gradcam"]
 

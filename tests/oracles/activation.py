@@ -8,7 +8,8 @@ import numpy as np
 
 from oracles.grids import Floats
 
-EPS = float(np.finfo(np.float64).eps)
+# Eigenvalues are known to a few eps of the largest: what is nearer than this counts as equal.
+TOLERANCE = 100 * float(np.finfo(np.float64).eps)
 
 
 def cells_by_channels(A: Floats) -> Floats:
@@ -35,10 +36,10 @@ def oriented(space: Floats, weight: Floats) -> Floats:
     n = len(weight)
     for guide, size in ((weight - weight.mean(), np.linalg.norm(weight)), (np.ones(n), math.sqrt(n))):
         c = space.T @ guide
-        if np.linalg.norm(c) > 8 * n * EPS * size:
+        if np.linalg.norm(c) > TOLERANCE * size:
             return np.asarray(space @ c / np.linalg.norm(c))
     first = space[:, 0]
-    return first * np.sign(first[int(np.argmax(np.abs(first)))])
+    return np.asarray(first * np.sign(first[int(np.argmax(np.abs(first)))]))
 
 
 def leading_projection(A: Floats, centred: bool) -> Floats:
@@ -51,12 +52,12 @@ def leading_projection(A: Floats, centred: bool) -> Floats:
     U, sigma, _ = np.linalg.svd(X, full_matrices=False)
     if sigma[0] == 0:
         return np.zeros(A.shape[1:])
-    tied = sigma**2 >= sigma[0] ** 2 * (1 - 8 * len(X) * EPS)
+    tied = sigma**2 >= sigma[0] ** 2 * (1 - TOLERANCE)
     return np.asarray((sigma[0] * oriented(U[:, tied], energy(A))).reshape(A.shape[1:]))
 
 
 def eigencam(A: Floats, centred: bool = False) -> Floats:
-    """`X v_1`, `X (n, K)` cells by channels, `v_1` its first right singular vector: Muhammad 2020, 2008.00299, eq. 3-5.
+    """`X v_1`, `X (n, K)` cells by channels, `v_1` its first right singular vector: Muhammad 2020, 2008.00299.
 
     Not centred, as in the paper; `centred=True` subtracts the mean of each channel first (what pytorch-grad-cam
     does). The paper leaves the sign open: here the map whose correlation with the energy `sum_k A_k^2` (of the values
@@ -108,14 +109,14 @@ def kpcacam(
     Q = np.array([[kernel_value(X[i], X[j], kernel, scale, coef0, degree) for j in range(n)] for i in range(n)])
     J = np.full((n, n), 1.0 / n)
     values, vectors = np.linalg.eigh(Q - J @ Q - Q @ J + J @ Q @ J)
-    if values[-1] <= 8 * n * EPS * np.abs(Q).max():
+    if values[-1] <= TOLERANCE * np.abs(Q).max():
         return np.zeros(A.shape[1:])
-    tied = values >= values[-1] * (1 - 8 * n * EPS)
+    tied = values >= values[-1] * (1 - TOLERANCE)
     return np.asarray((math.sqrt(values[-1]) * oriented(vectors[:, tied], energy(A))).reshape(A.shape[1:]))
 
 
 def fem(A: Floats, k_sigma: float = 2.0) -> Floats:
-    """`sum_k mu_k [A_k >= mu_k + 2 sigma_k]`: Fuad 2020, IPTA, eq. 1-3; sigma is that of the population.
+    """`sum_k mu_k [A_k >= mu_k + 2 sigma_k]`: Fuad 2020, IPTA; sigma is that of the population.
 
     A constant channel has sigma 0, and so is marked everywhere, whatever rounding says. (pytorch-grad-cam's FEM is
     another formula: it weighs A_k by the share of marked cells.)
@@ -147,7 +148,7 @@ def multiplicative_updates(X: Floats, P: Floats, Q: Floats, iterations: int) -> 
 
 
 def dff_flaws(X: Floats, P: Floats, Q: Floats, start: tuple[Floats, Floats], iterations: int) -> list[str]:
-    """What is wrong with a deep feature factorisation: Collins 2018, 1806.10206, eq. 2. Empty if nothing is.
+    """What is wrong with a deep feature factorisation: Collins 2018, 1806.10206. Empty if nothing is.
 
     A non-negative factorisation is not unique, so what defines it is checked. `X (n, K)` holds the activations of one
     image, cells by channels, negative ones set to zero; `P (n, r)` the component maps, `Q (r, K)` the concepts.

@@ -22,13 +22,11 @@ def shares(y: Floats, references: Sequence[int], weights: str) -> Floats:
         return np.full(len(references), 1.0 / len(references))
     assert weights == "softmax"
     odds = np.array([math.exp(y[d] - y.max()) for d in references])
-    return odds / odds.sum()
+    return np.asarray(odds / odds.sum())
 
 
-def finercam_target(
-    y: Floats, c: int, references: Sequence[int], alpha: float = 0.6, weights: str = "mean"
-) -> float:
-    """`T = y_c - alpha sum_d omega_d y_d`: Zhang 2025, 2501.11309, eq. 4 and 5; any CAM of T is a Finer-CAM.
+def finercam_target(y: Floats, c: int, references: Sequence[int], alpha: float = 0.6, weights: str = "mean") -> float:
+    """`T = y_c - alpha sum_d omega_d y_d`: Zhang 2025, 2501.11309; any CAM of T is a Finer-CAM.
 
     By default alpha = 0.6 and `omega_d = 1/|D|`. `weights="softmax"`: `omega_d = p_d / sum_D p` with p the softmax over
     all classes (with alpha = 1 what pytorch-grad-cam does by default).
@@ -56,8 +54,8 @@ def finercam_gradient(
 def refinecam(maps: Sequence[Floats], size: tuple[int, ...]) -> Floats:
     """`prod_l mm(up(relu(L_l)))`: Domeniconi 2026, 2605.14641; on the pixels `(H, W)`.
 
-    `L_l` is the RAW map of each layer (Grad-CAM++ by default), `up` resizes to `size`, `mm` is min-max to 0..1 and comes
-    after the resizing. A constant map of one layer gives zeros.
+    `L_l` is the RAW map of each layer (Grad-CAM++ by default), `up` resizes to `size`, `mm` is min-max to 0..1 and
+    comes after the resizing. A constant map of one layer gives zeros.
     """
     result = np.ones(size)
     for one in maps:
@@ -70,8 +68,8 @@ def layercam_fusion(
 ) -> Floats:
     """LayerCAM's own fusion: Jiang 2021, TIP 30, eq. 9 and its text; on the pixels `(H, W)`.
 
-    `R_l = relu(L_l) / max relu(L_l)` (0/0 = 0); for shallow layers `tanh(gamma R_l)`; each resized to `size`; the largest
-    of all layers at each pixel.
+    `R_l = relu(L_l) / max relu(L_l)` (0/0 = 0); for shallow layers `tanh(gamma R_l)`; each resized to `size`; the
+    largest of all layers at each pixel.
     """
     result = np.full(size, -np.inf)
     for one, is_shallow in zip(maps, shallow, strict=True):

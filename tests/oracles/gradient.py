@@ -36,7 +36,7 @@ def counterfactual_gradcam(A: Floats, G: Floats) -> Floats:
 
 
 def gradcam_plus_plus(A: Floats, G: Floats, alpha: str = "paper") -> Floats:
-    """`sum_k [sum_ij alpha_k relu(G_k)] A_k`: Chattopadhay 2018, 1710.11063, eq. 5 with the alpha of eq. 19.
+    """`sum_k [sum_ij alpha_k relu(G_k)] A_k`: Chattopadhay 2018, 1710.11063, with the alpha of eq. 19.
 
     `alpha = G^2 / (2 G^2 + (sum_ab A_k) G^3)`, exact, 0/0 = 0. Cells with G <= 0 add exactly 0, whatever alpha is.
     The score is `exp(S)` in the paper; its factor is common to all channels and is left out.
@@ -47,7 +47,7 @@ def gradcam_plus_plus(A: Floats, G: Floats, alpha: str = "paper") -> Floats:
     weights = np.zeros(len(A))
     for k in range(len(A)):
         total = float(A[k].sum())
-        positive = [cell for cell in np.ndindex(A.shape[1:]) if G[k][cell] > 0]
+        positive = [cell for cell in np.ndindex(A.shape[1:]) if not G[k][cell] <= 0]  # NaN stays
         alphas = {cell: _alpha(float(G[k][cell]), total, alpha) for cell in positive}
         if alpha == "authors":
             mass = sum(alphas.values())
@@ -64,7 +64,7 @@ def _alpha(gradient: float, total: float, alpha: str) -> float:
 
 
 def hirescam(A: Floats, G: Floats) -> Floats:
-    """`sum_k G_k * A_k`: Draelos and Carin 2020, 2011.08891, eq. 4."""
+    """`sum_k G_k * A_k`: Draelos and Carin 2020, 2011.08891."""
     result = np.zeros(A.shape[1:])
     for k in range(len(A)):
         for cell in np.ndindex(A.shape[1:]):
@@ -82,7 +82,7 @@ def gradcam_elementwise(A: Floats, G: Floats) -> Floats:
 
 
 def xgradcam(A: Floats, G: Floats) -> Floats:
-    """`sum_k [sum_ij G_k A_k / sum_ij A_k] A_k`: Fu 2020, 2008.02312, eq. 8. A dead channel has weight 0/0 = 0."""
+    """`sum_k [sum_ij G_k A_k / sum_ij A_k] A_k`: Fu 2020, 2008.02312. A dead channel has weight 0/0 = 0."""
     weights = np.zeros(len(A))
     for k in range(len(A)):
         product = sum(G[k][cell] * A[k][cell] for cell in np.ndindex(A.shape[1:]))
@@ -91,7 +91,7 @@ def xgradcam(A: Floats, G: Floats) -> Floats:
 
 
 def layercam(A: Floats, G: Floats) -> Floats:
-    """`sum_k relu(G_k) * A_k`: Jiang 2021, TIP 30, eq. 6 and 7, before the ReLU."""
+    """`sum_k relu(G_k) * A_k`: Jiang 2021, TIP 30, before the ReLU."""
     result = np.zeros(A.shape[1:])
     for k in range(len(A)):
         for cell in np.ndindex(A.shape[1:]):

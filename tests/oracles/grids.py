@@ -24,7 +24,7 @@ def normalise(values: Floats) -> Floats:
     low, high = values.min(), values.max()
     if low == high:
         return np.zeros_like(values)
-    return (values - low) / (high - low)
+    return np.asarray((values - low) / (high - low))
 
 
 def neighbours(position: int, old: int, new: int) -> list[tuple[int, float]]:

@@ -15,7 +15,7 @@ def on_grid(tokens: Floats, prefix: int, grid: tuple[int, int]) -> Floats:
 
 
 def rollout(attention: Floats, grid: tuple[int, int], prefix: int = 1) -> Floats:
-    """Attention rollout: Abnar and Zuidema 2020, 2005.00928, eq. 1.
+    """Attention rollout: Abnar and Zuidema 2020, 2005.00928.
 
     `T_l = mean_heads(A_l)/2 + I/2`, rows divided by their sum; `R = T_L ... T_1`. The map is the row of the class token
     (token 0) over the patches; without a prefix token, the mean of all rows.
@@ -31,7 +31,7 @@ def rollout(attention: Floats, grid: tuple[int, int], prefix: int = 1) -> Floats
 
 
 def legrad(gradients: Floats, grid: tuple[int, int], prefix: int = 1, first_layer: int = 0) -> Floats:
-    """LeGrad: Bousselham 2024, 2404.03214, eq. 5-8, before the min-max.
+    """LeGrad: Bousselham 2024, 2404.03214, before the min-max.
 
     `gradients[l] = d s_l / d A_l (heads, tokens, tokens)`, A_l the softmax probabilities of block l, and
     `s_l = head(pool(norm(Z_l)))_c` the score read off the tokens Z_l after block l with the model's own last norm,

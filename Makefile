@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. Each makes the environment first if it is not there yet.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint readme wheel-test clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml constraints-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints-dev.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## compare all backends on three photos with a trained classifier, offline
+	$(BIN)/camzoo demo --overwrite
+
+test: $(READY)  ## run the whole test suite
+	$(BIN)/pytest -n auto
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+readme: $(READY)  ## write the coverage matrix into README.md anew
+	$(BIN)/python tests/readme.py
+
+wheel-test: $(READY)  ## build the wheel, install it in a fresh environment, run the suite against it from outside
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m build --quiet --wheel
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/pip install --quiet --constraint constraints-dev.txt "$$(ls dist/*.whl)[dev]"
+	outside=$$(mktemp -d) && cp -r tests pyproject.toml $$outside && cd $$outside && \
+		$(CURDIR)/.venv-wheel/bin/pytest -n auto -m 'not checkout'
+	rm -rf .venv-wheel
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .venv-wheel dist build demo-out camzoo-out .pytest_cache .mypy_cache .ruff_cache
