@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-from camzoo import guard
+from camzoo import guard, tail
+from camzoo.asking import Asker
 from camzoo.errors import RequestError
 from camzoo.layers import find_layout
 from camzoo.targets import select
-from camzoo.types import Capture, Layout, Target
+from camzoo.types import Capture, Evidence, Layout, Settings, Target
+
+GRADIENTS = frozenset({Evidence.GRADIENTS})
+_DERIVATIVES = frozenset({Evidence.GRADIENTS, Evidence.HESSIAN})
+_TAIL = frozenset({Evidence.ACTIVATION_SCORES, Evidence.HEAD})
 
 
 @dataclass(slots=True)
@@ -24,13 +29,19 @@ class _Leaf:
     calls: int = 0
     thread: int = field(default_factory=threading.get_ident)
 
+    def mine(self) -> bool:
+        """Whether this is the thread that takes the capture; others may explain on the same model."""
+        return threading.get_ident() == self.thread
+
 
 def take(
     model: torch.nn.Module,
     layer: str,
     images: torch.Tensor,
     targets: Sequence[Target],
-    gradients: bool = True,
+    needs: frozenset[Evidence] = GRADIENTS,
+    seed: int = 0,
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
 ) -> tuple[list[Capture], Layout]:
     """One forward pass, and the derivative of each target's scores with respect to one layer's output.
 
@@ -43,7 +54,9 @@ def take(
         layer: dotted name of the layer.
         images: what the model takes, `(N, C, H, W)`.
         targets: what is explained; all share the forward pass.
-        gradients: whether the derivatives are wanted; without, the whole pass runs without a graph.
+        needs: what is wanted beside the activations; without gradients the whole pass runs without a graph.
+        seed: where every random number of a method comes from.
+        settings: of the runs that a method asks for.
 
     Returns:
         A Capture for each target, with activations and gradients `(N, K, h, w)`, and the layout of the grid.
@@ -51,39 +64,59 @@ def take(
     Raises:
         RequestError: the layer did not run, ran more than once, has no grid, or the scores do not depend on it.
     """
-    leaf = _Leaf()
+    leaf, recording = _Leaf(), tail.Recording()
 
     def keep(_module: torch.nn.Module, _inputs: object, output: object) -> torch.Tensor | None:
-        if threading.get_ident() != leaf.thread:
-            return None  # another thread explains on the same model
+        if not leaf.mine():
+            return None
         leaf.calls += 1
         if leaf.calls > 1:
             return None
+        recording.open = False
         leaf.layout = find_layout(output, tuple(images.shape[2:]), layer)
         assert isinstance(output, torch.Tensor)
         leaf.tensor = output.detach()
-        if gradients:
+        if needs & _DERIVATIVES:
             leaf.tensor.requires_grad_()
             torch.set_grad_enabled(True)  # undone by the no_grad block below, on leaving it
         return leaf.tensor.clone()
 
-    handle = model.get_submodule(layer).register_forward_hook(keep)
+    handles = [model.get_submodule(layer).register_forward_hook(keep)]
+    if needs & _TAIL:
+        handles += tail.record(model, layer, recording, leaf.mine)
     try:
         with guard.evaluating(model), torch.inference_mode(False), torch.no_grad():
             outputs = select(model(images))
             _check(leaf, layer)
             assert leaf.tensor is not None
-            assert leaf.layout is not None
-            if gradients:
-                derivatives = _derivatives(outputs, leaf.tensor, targets, layer)
-            else:
-                derivatives = [None for _ in targets]
+            explained = [target(outputs) for target in targets]
+            derivatives = _derivatives(explained, leaf.tensor, needs, layer)
     finally:
-        handle.remove()
-    to_grid, scores = leaf.layout.to_grid, outputs.detach()
-    activations = to_grid(leaf.tensor.detach())
-    captures = [Capture(activations, None if d is None else to_grid(d), scores) for d in derivatives]
-    return captures, leaf.layout
+        for handle in handles:
+            handle.remove()
+    layout, output, scores = leaf.layout, leaf.tensor.detach(), outputs.detach()
+    assert layout is not None
+
+    def asker(target: Target) -> Asker:
+        def again(altered: torch.Tensor) -> Capture:
+            return take(model, layer, altered, [target], needs, seed, settings)[0][0]
+
+        return Asker(model, layer, images, target, layout, output, scores, recording, settings, again)
+
+    captures = [
+        Capture(
+            activations=layout.to_grid(output),
+            gradients=None if gradient is None else layout.to_grid(gradient),
+            scores=scores,
+            explained=score.detach(),
+            images=images,
+            hessian_product=None if hessian is None else layout.to_grid(hessian),
+            seed=seed,
+            ask=asker(target),
+        )
+        for target, score, (gradient, hessian) in zip(targets, explained, derivatives, strict=True)
+    ]
+    return captures, layout
 
 
 def _check(leaf: _Leaf, layer: str) -> None:
@@ -97,13 +130,28 @@ def _check(leaf: _Leaf, layer: str) -> None:
 
 
 def _derivatives(
-    outputs: torch.Tensor, leaf: torch.Tensor, targets: Sequence[Target], layer: str
-) -> list[torch.Tensor | None]:
-    """`dS/dA` for each target, `S` summed over the images: rows of one batch do not reach each other's scores."""
-    if not outputs.requires_grad:
-        raise RequestError(f"the scores do not depend on layer {layer!r} in a way that can be differentiated")
-    derivatives: list[torch.Tensor | None] = []
-    for left, target in zip(range(len(targets) - 1, -1, -1), targets, strict=True):
-        (gradient,) = torch.autograd.grad(target(outputs).sum(), leaf, retain_graph=left > 0)
-        derivatives.append(gradient)
+    explained: Sequence[torch.Tensor], leaf: torch.Tensor, needs: frozenset[Evidence], layer: str
+) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
+    """`dS/dA`, and `d/dA <dS/dA, A>` where needed, for each target.
+
+    `S` is summed over the images: rows of one batch do not reach each other's scores.
+    """
+    if not needs & _DERIVATIVES:
+        return [(None, None) for _ in explained]
+    second = Evidence.HESSIAN in needs
+    derivatives: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []
+    for left, score in zip(range(len(explained) - 1, -1, -1), explained, strict=True):
+        if not score.requires_grad:
+            raise RequestError(f"the scores do not depend on layer {layer!r} in a way that can be differentiated")
+        (gradient,) = torch.autograd.grad(score.sum(), leaf, retain_graph=left > 0 or second, create_graph=second)
+        derivatives.append((gradient.detach(), _hessian_product(gradient, leaf, left > 0) if second else None))
     return derivatives
+
+
+def _hessian_product(gradient: torch.Tensor, leaf: torch.Tensor, retain: bool) -> torch.Tensor:
+    """`H A`, the derivative of `<G, A>` with `A` held fixed: zero where the tail is piecewise linear."""
+    if not gradient.requires_grad:
+        return torch.zeros_like(leaf)
+    along = (gradient * leaf.detach()).sum()
+    (product,) = torch.autograd.grad(along, leaf, retain_graph=retain, allow_unused=True)
+    return torch.zeros_like(leaf) if product is None else product

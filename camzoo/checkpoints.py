@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from camzoo.errors import RequestError
@@ -83,18 +82,15 @@ def in_order(module: torch.nn.Module, state: State, source: str) -> State:
 
 
 def _load(path: Path) -> Any:
+    start = _start(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on the pickle protocol, before the file is refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read ({error.strerror or error}): give a readable file") from error
-    except SafetensorError as error:
-        raise RequestError(f"{path} is no intact safetensors file ({error}): give another") from error
-    except Exception as error:  # on a file that is something else PyTorch raises whatever its first bytes lead to
-        code = _code(error, path)
+    except Exception as error:  # on a file that is something else, whatever its first bytes lead to
+        code = _code(error, start)
         if code:
             raise RequestError(
                 f"{path} needs arbitrary code to be run ({code}), which was not done: "
@@ -103,15 +99,22 @@ def _load(path: Path) -> Any:
         raise RequestError(f"{path} is truncated or no checkpoint: give a .safetensors or state dict file") from error
 
 
-def _code(error: Exception, path: Path) -> str | None:
-    """What a checkpoint wants to run, or None if that is not why it was refused."""
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(2)
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read ({error.strerror}): give a readable file") from error
+
+
+def _code(error: Exception, start: bytes) -> str | None:
+    """What a file that starts with these bytes wants to run, or None if that is not why it was refused."""
     named = re.search(r"GLOBAL (\S+) (?:was not|whose)", str(error))
     if named:
         return named[1]
     if "TorchScript" in str(error):
         return "TorchScript"
-    with path.open("rb") as file:
-        pickled = file.read(2).startswith((b"\x80", b"PK"))
+    pickled = start.startswith((b"\x80", b"PK"))
     return "a pickle" if pickled and isinstance(error, pickle.UnpicklingError) else None
 
 

@@ -51,29 +51,35 @@ def normalise(values: Array) -> Array:
 def resize(values: Array, size: tuple[int, ...]) -> Array:
     """Bilinear resizing with half-pixel centres (`align_corners=False`), without antialiasing.
 
-    Each axis is one product with a matrix of interpolation weights, so volumes are resized trilinearly by the same
-    lines. Equal to `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` to rounding.
+    Axis by axis, each cell wanted lies between two that are there, `M_i + t (M_{i+1} - M_i)`; so volumes are resized
+    trilinearly by the same lines, and a NaN stays where it is. Equal to
+    `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` to rounding.
 
     Args:
         values: maps `(N, h, w)`.
         size: the grid wanted, `(H, W)`; one number for each axis after the first.
+
+    Returns:
+        Maps `(N, H, W)` of the same dtype; half precision is worked on in single precision.
     """
     xp = array_namespace(values)
+    resized = xp.astype(values, xp.result_type(values.dtype, xp.float32), copy=False)
     for axis, length in enumerate(size, start=1):
-        if values.shape[axis] != length:
-            weights = _interpolation(xp, values, values.shape[axis], length)
-            moved = xp.matmul(xp.moveaxis(values, axis, -1), weights)
-            values = xp.moveaxis(moved, -1, axis)
-    return values
+        if resized.shape[axis] != length:
+            resized = _resize_axis(xp, resized, axis, length)
+    return xp.astype(resized, values.dtype, copy=False)
 
 
-def _interpolation(xp: Any, like: Array, old: int, new: int) -> Array:
-    """The matrix `(old, new)` whose product resizes one axis; its columns sum to one."""
-    kind = {"dtype": like.dtype, "device": like.device}
-    centres = (xp.arange(new, **kind) + 0.5) * (old / new) - 0.5
+def _resize_axis(xp: Any, values: Array, axis: int, new: int) -> Array:
+    old = values.shape[axis]
+    centres = (xp.arange(new, dtype=values.dtype, device=values.device) + 0.5) * (old / new) - 0.5
     centres = xp.clip(centres, 0, old - 1)
-    cells = xp.reshape(xp.arange(old, **kind), (old, 1))
-    return xp.clip(1 - xp.abs(centres - cells), 0, 1)
+    below = xp.floor(centres)
+    share = centres - below
+    cells = xp.astype(below, xp.int64)
+    beside = cells + xp.astype(share > 0, xp.int64)  # itself at the border, and where a centre is met exactly
+    first, second = xp.take(values, cells, axis=axis), xp.take(values, beside, axis=axis)
+    return first + xp.reshape(share, (-1, *(1,) * (values.ndim - axis - 1))) * (second - first)
 
 
 def grid_shape(cells: int, images: tuple[int, ...]) -> tuple[int, int] | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,48 +17,41 @@ import torch
 
 Restore = Callable[[], None]
 
-# Every dictionary of a module in which a library could leave something behind: children, parameters, buffers, hooks.
-_TABLES = (
-    "_modules",
-    "_parameters",
-    "_buffers",
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
 
-_locks: weakref.WeakKeyDictionary[torch.nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-_evaluating: weakref.WeakKeyDictionary[torch.nn.Module, tuple[int, list[torch.nn.Module]]]
-_evaluating = weakref.WeakKeyDictionary()
-_locks_lock = threading.Lock()
+@dataclass(slots=True)
+class _Desk:
+    """Who has a model at the moment: one borrower, or any number of readers; and what was training before them."""
+
+    entry: threading.RLock = field(default_factory=threading.RLock)
+    left: threading.Condition = field(default_factory=threading.Condition)
+    readers: Counter[int] = field(default_factory=Counter)
+    training: list[torch.nn.Module] = field(default_factory=list)
+
+
+_desks: weakref.WeakKeyDictionary[torch.nn.Module, _Desk] = weakref.WeakKeyDictionary()
+_desks_lock = threading.Lock()
 
 
 @contextmanager
 def borrowed(model: torch.nn.Module, seed: int = 0) -> Iterator[None]:
     """Lends a model to code that may leave traces, in eval mode and with every generator seeded.
 
-    On the way out everything is as it was: modules, parameters and their values' owners, buffers and their values,
-    hooks, `training`, `requires_grad`, `.grad`, and the states of the generators of Python, NumPy and PyTorch.
-    One borrower at a time for each model.
+    On the way out everything is as it was: modules and their attributes, hooks among them; parameters and the memory
+    that they own; buffers and their values; `training`, `requires_grad`, `.grad`; grad mode; and the states of the
+    generators of Python, NumPy and PyTorch. One borrower at a time for each model, and no reader (`evaluating`)
+    beside it: what a reader hung into the model would be taken for the model's own.
 
     Args:
         model: the model that is lent.
         seed: what the generators are set to for the time of the loan.
     """
-    with _lock_of(model), evaluating(model):
-        restores = [*_generators(), *_parameters(model), *_buffers(model), *_modules(model)]
-        grad_enabled = torch.is_grad_enabled()
-        try:
-            _seed(seed)
-            yield
-        finally:
-            torch.set_grad_enabled(grad_enabled)
-            for restore in reversed(restores):
-                restore()
+    with _desk_of(model).entry, evaluating(model), ExitStack() as restores:
+        _wait_for_readers(model)
+        restores.callback(torch.set_grad_enabled, torch.is_grad_enabled())
+        for restore in [*_generators(), *_parameters(model), *_buffers(model), *_modules(model)]:
+            restores.callback(restore)  # run last one first, each of them even if another raises
+        _seed(seed)
+        yield
 
 
 @contextmanager
@@ -64,47 +60,60 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
     Only the flags are set: a `train()` that a model overrides is not called. The last to leave restores them.
     """
-    with _locks_lock:
-        users, training = _evaluating.get(model, (0, []))
-        if users == 0:
-            training = [module for module in model.modules() if module.training]
-            for module in training:
+    desk, me = _desk_of(model), threading.get_ident()
+    # Who reads already does not queue again: a borrower may be waiting for it to leave.
+    with nullcontext() if desk.readers[me] else desk.entry, desk.left:
+        if not desk.readers.total():
+            desk.training = [module for module in model.modules() if module.training]
+            for module in desk.training:
                 module.training = False
-        _evaluating[model] = (users + 1, training)
+        desk.readers[me] += 1
     try:
         yield
     finally:
-        with _locks_lock:
-            users, training = _evaluating.pop(model)
-            if users > 1:
-                _evaluating[model] = (users - 1, training)
-            else:
-                for module in training:
+        with desk.left:
+            desk.readers[me] -= 1
+            if not desk.readers.total():
+                for module in desk.training:
                     module.training = True
+                desk.training = []
+            desk.readers += Counter()  # forgets the threads that have left
+            desk.left.notify_all()
 
 
-def _lock_of(model: torch.nn.Module) -> threading.RLock:
-    with _locks_lock:
-        return _locks.setdefault(model, threading.RLock())
+def _desk_of(model: torch.nn.Module) -> _Desk:
+    with _desks_lock:
+        return _desks.setdefault(model, _Desk())
+
+
+def _wait_for_readers(model: torch.nn.Module) -> None:
+    desk, me = _desk_of(model), threading.get_ident()
+    with desk.left:
+        desk.left.wait_for(lambda: desk.readers.keys() == {me})
 
 
 def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    # Not torch.manual_seed: where CUDA is not in use yet, that would set what it starts from later.
+    torch.default_generator.manual_seed(seed)
+    if _cuda_in_use():
+        torch.cuda.manual_seed_all(seed)
 
 
 def _generators() -> list[Restore]:
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     restores: list[Restore] = [
-        lambda: random.setstate(python),
-        lambda: np.random.set_state(numpy),
-        lambda: torch.set_rng_state(cpu),
+        partial(random.setstate, random.getstate()),
+        partial(np.random.set_state, np.random.get_state()),
+        partial(torch.set_rng_state, torch.get_rng_state()),
     ]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        states = torch.cuda.get_rng_state_all()
-        restores.append(lambda: torch.cuda.set_rng_state_all(states))
+    if _cuda_in_use():
+        restores.append(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     return restores
+
+
+def _cuda_in_use() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
 def _parameters(model: torch.nn.Module) -> list[Restore]:
@@ -115,7 +124,8 @@ def _parameters(model: torch.nn.Module) -> list[Restore]:
 
         def restore() -> None:
             parameter.data = data
-            parameter.requires_grad_(wanted)
+            with torch.inference_mode(parameter.is_inference()):
+                parameter.requires_grad_(wanted)
             parameter.grad = grad
 
         return restore
@@ -125,11 +135,13 @@ def _parameters(model: torch.nn.Module) -> list[Restore]:
 
 def _buffers(model: torch.nn.Module) -> list[Restore]:
     def keep(buffer: torch.Tensor) -> Restore:
-        value = buffer.detach().clone()
+        # Written through .data, which leaves the version alone: a graph of the caller may have saved the buffer.
+        data, value = buffer.data, buffer.detach().clone()
 
         def restore() -> None:
-            with torch.no_grad():
-                buffer.copy_(value)
+            with torch.inference_mode(data.is_inference()):
+                data.copy_(value)
+            buffer.data = data
 
         return restore
 
@@ -137,26 +149,22 @@ def _buffers(model: torch.nn.Module) -> list[Restore]:
 
 
 def _modules(model: torch.nn.Module) -> list[Restore]:
-    def keep(module: torch.nn.Module) -> Restore:
-        training = module.training
-        forward = module.__dict__.get("forward")
-        tables = [(module.__dict__[name], dict(module.__dict__[name])) for name in _TABLES if name in module.__dict__]
+    """The attributes of every module, and what is in its tables: children, parameters, buffers, hooks."""
+
+    def keep(table: dict[str, Any]) -> Restore:
+        kept = dict(table)
 
         def restore() -> None:
-            for table, kept in tables:
-                # Rebuilt only where it differs: the order of the entries is part of what is given back.
-                if not _same(table, kept):
-                    table.clear()
-                    table.update(kept)
-            module.training = training
-            if forward is None:
-                module.__dict__.pop("forward", None)
-            else:
-                module.__dict__["forward"] = forward
+            # Rebuilt only where it differs: the order of the entries is part of what is given back.
+            if not _same(table, kept):
+                table.clear()
+                table.update(kept)
 
         return restore
 
-    return [keep(module) for module in model.modules()]
+    attributes = [vars(module) for module in model.modules()]
+    tables = [value for each in attributes for value in each.values() if isinstance(value, dict)]
+    return [keep(table) for table in [*tables, *attributes]]
 
 
 def _same(table: dict[Any, Any], kept: dict[Any, Any]) -> bool:

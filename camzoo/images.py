@@ -30,10 +30,10 @@ SAMPLES = {
     "hubble_deep_field": "hubble_deep_field.jpg",
     "immunohistochemistry": "ihc.png",
     "moon": "moon.png",
-    "motorcycle": "motorcycle_left.png",
     "page": "page.png",
     "retina": "retina.jpg",
     "rocket": "rocket.jpg",
+    "stereo_motorcycle": "motorcycle_left.png",
     "text": "text.png",
 }
 """The photos inside scikit-image's own distribution, by the names that it gives them."""

@@ -105,14 +105,14 @@ def _labelled(text: str, labels: tuple[str, ...]) -> int:
 def _count_classes(name: str, module: nn.Module, preprocessing: Preprocessing) -> int:
     """How many classes a model tells apart, by asking it: one forward pass of one blank image."""
     like = next(module.parameters(), torch.empty(0))
-    shape = (1, len(preprocessing.mean), *preprocessing.image_size)
+    sample = preprocessing.sample().to(like.device, like.dtype)
     try:
         with torch.no_grad():
-            scores = targets.select(module(torch.zeros(shape, dtype=like.dtype, device=like.device)))
+            scores = targets.select(module(sample))
     except RequestError:
         raise
     except Exception as error:
-        raise RequestError(f"{name} does not take an image {shape}: {reason(error)}") from error
+        raise RequestError(f"{name} does not take an image {tuple(sample.shape)}: {reason(error)}") from error
     if scores.ndim != 2 or len(scores) != 1:
         raise RequestError(f"{name} gives {tuple(scores.shape)} for one image, where a classifier gives (1, classes)")
     return scores.shape[1]

@@ -61,6 +61,10 @@ class Preprocessing:
         tensor: torch.Tensor = transforms.normalize(transforms.to_tensor(view), self.mean, self.std)
         return tensor[None]
 
+    def sample(self) -> torch.Tensor:
+        """A blank image as the model takes it, `(1, C, H, W)`, for asking the model about itself."""
+        return torch.zeros(1, len(self.mean), *self.image_size)
+
     def _scaled(self, photo: Image.Image) -> tuple[int, int]:
         """`(H, W)` of the scaled photo: the shorter side is exact, the longer one is rounded down."""
         # A fraction such as 224/232 must give 232 back, whatever its last bit.

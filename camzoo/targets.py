@@ -32,6 +32,11 @@ def select(outputs: Any) -> torch.Tensor:
     raise RequestError(f"the model returns {type(outputs).__name__}, in which there is no tensor of scores")
 
 
+def row_of(target: Target, image: int) -> Target:
+    """The target of one image of a batch, for any number of rows; a callable means all rows alike."""
+    return ClassLogit((target.classes[image],)) if isinstance(target, ClassLogit) else target
+
+
 def check_scores(outputs: torch.Tensor) -> None:
     """Refuses outputs that are not one row of class scores for each image.
 
@@ -66,7 +71,7 @@ class ClassLogit:
         for index in self.classes:
             if not 0 <= index < count:
                 raise RequestError(f"class {index} is out of range: the model has {count} classes, 0 to {count - 1}")
-        if len(set(self.classes)) == 1:
+        if len(set(self.classes)) == 1:  # one class stands for any number of rows
             return outputs[:, self.classes[0]]
         rows = torch.tensor(self.classes, device=outputs.device)
         return outputs.gather(1, rows[:, None])[:, 0]

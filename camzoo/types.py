@@ -96,6 +96,20 @@ class Layout(_Frozen):
             output = output[:, self.prefix :].unflatten(1, self.shape)  # type: ignore[no-untyped-call]
         return output if self.kind == "channels-first" else output.movedim(-1, 1)
 
+    def from_grid(self, grid: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+        """Grids `(M, K, h, w)` as the layer would give them; prefix tokens are those of its output `(1, ...)`."""
+        if self.kind == "channels-first":
+            return grid
+        output = grid.movedim(1, -1)
+        if self.kind == "tokens":
+            prefix = original[:, : self.prefix].expand(len(grid), -1, -1)
+            output = torch.cat([prefix, output.flatten(1, -2)], 1)
+        return output
+
+    def channels(self, output: torch.Tensor) -> int:
+        """`K`, the number of channels in the layer's output."""
+        return output.shape[1 if self.kind == "channels-first" else -1]
+
     def __str__(self) -> str:
         size = " x ".join(map(str, self.shape))
         extra = f" after {self.prefix} prefix token{'s'[: self.prefix != 1]}" if self.prefix else ""
@@ -176,6 +190,21 @@ class Ask(Protocol):
     def head(self) -> Array | None:
         """The weights `(N, K)` of each image's class where scores are pooling plus one linear layer, else None."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a method's many runs of the model are carried out; none of it changes what is computed, but for `amp`.
+
+    Attributes:
+        chunk: how many inputs to run at a time; None for as many as memory allows.
+        amp: the dtype of autocast in these runs, None for the model's own precision.
+        progress: called with the number of inputs done and their number.
+    """
+
+    chunk: int | None = None
+    amp: torch.dtype | None = None
+    progress: Callable[[int, int], None] | None = None
 
 
 class Evidence(enum.StrEnum):

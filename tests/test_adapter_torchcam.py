@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -15,8 +16,6 @@ from torch import nn
 from camzoo import backends, grids, guard, problems
 from camzoo.errors import NotOffered
 from camzoo.types import Heatmap, Resolution, Stage
-
-library = require("torchcam.methods")
 
 # Classes of torchcam.methods that give no map for one image, with the reason.
 EXCLUDED: dict[str, str] = {}
@@ -40,6 +39,11 @@ def build_transformer() -> nn.Module:
     return model
 
 
+@pytest.fixture(autouse=True)
+def library() -> ModuleType:
+    return require("torchcam.methods")
+
+
 @pytest.fixture
 def net(small_net) -> nn.Module:
     return small_net.double()
@@ -60,7 +64,7 @@ def squares() -> torch.Tensor:
     return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def test_everything_that_the_library_has_is_in_the_table():
+def test_everything_that_the_library_has_is_in_the_table(library):
     public = {name for name in dir(library) if isinstance(getattr(library, name), type)}
     assert {offer.calls for offer in backend.offers} | set(EXCLUDED) == public
     assert not {offer.calls for offer in backend.offers} & set(EXCLUDED)
@@ -103,7 +107,7 @@ def test_cam_is_signed_and_gradcam_rectified_where_both_are_known_in_closed_form
     assert_close(ask(net, photos, "finercam", classes, gamma=0).values, rectified)
 
 
-def test_the_map_is_the_library_s_own(net, photos):
+def test_the_map_is_the_library_s_own(library, net, photos):
     with guard.borrowed(net), library.LayerCAM(net, "stem") as extractor:
         scores = net(photos.requires_grad_())
         expected = extractor([1, 2, 3], scores, normalized=False)[0]
@@ -210,6 +214,13 @@ def test_an_output_that_is_written_over_in_place_is_told(net, photos):
     assert (found.values - plain).abs().max() > 0.01 * plain.abs().max()
 
 
+def test_a_nan_that_the_map_hides_is_told(net, photos):
+    problem = problems.pose(net, photos, None, 1)
+    problem.images[0, 0, 0, 0] = torch.nan
+    found = backends.run(backend, problem, "gradcam", {})
+    assert "torchcam leaves NaN out of its sums" in found.notes[0]
+
+
 def test_legrad_reads_the_block_that_holds_the_layer(transformer, squares):
     inner, block = "encoder.layers.encoder_layer_1.ln_1", "encoder.layers.encoder_layer_1"
     found = ask(transformer, squares, "legrad", [0, 3], inner)
@@ -230,7 +241,7 @@ def test_legrad_is_not_offered_elsewhere(net, photos, transformer, squares):
         ask(net, photos, "legrad", 1)
     problem = problems.pose(transformer, squares, None, 1)
     transformer.encoder.layers.encoder_layer_1.self_attention.batch_first = False
-    with pytest.raises(NotOffered, match="LeGrad: target block .* requires batch-first attention"):
+    with pytest.raises(NotOffered, match=r"LeGrad: target block .* requires batch-first attention"):
         backends.run(backend, problem, "legrad", {})
 
 
@@ -269,7 +280,7 @@ def test_half_precision(small_net, images):
         ask(half, images.bfloat16(), "smoothgradcam++", 1)
 
 
-def test_a_class_that_this_version_lacks_is_not_offered(net, photos, monkeypatch):
+def test_a_class_that_this_version_lacks_is_not_offered(library, net, photos, monkeypatch):
     monkeypatch.delattr(library, "XGradCAM")
     with pytest.raises(NotOffered, match=r"torchcam \d+\.\d+\.\d+ has no XGradCAM"):
         ask(net, photos, "xgradcam", 1)

@@ -205,10 +205,9 @@ def test_the_limit_itself_is_read_without_a_warning(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", images.SAMPLES)
 def test_samples_are_those_of_scikit_image(name):
     data = require("skimage.data")
-    if name == "motorcycle":
-        expected = data.stereo_motorcycle()[0]
-    else:
-        expected = getattr(data, name)()
+    expected = getattr(data, name)()
+    if name == "stereo_motorcycle":  # left, right and their disparity
+        expected = expected[0]
     found = np.asarray(images.sample(name))
     assert np.array_equal(found if expected.ndim == 3 else found[..., 0], expected)
 

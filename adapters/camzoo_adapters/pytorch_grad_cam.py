@@ -214,10 +214,9 @@ def _watched(problem: Problem, method: str, layers: Sequence[str], notes: list[s
         if shares and problem.layout.to_grid(output).is_contiguous():
             kept.setdefault(name, (output, output._version))
 
-    handles = [
-        problem.model.get_submodule(name).register_forward_hook(functools.partial(keep, name)) for name in layers
-    ]
-    handles.append(problem.model.register_forward_hook(check))
+    handles = [problem.model.register_forward_hook(check)]
+    for name in layers:
+        handles.append(problem.model.get_submodule(name).register_forward_hook(functools.partial(keep, name)))
     try:
         yield
     finally:
@@ -257,7 +256,7 @@ def _guided_backprop(problem: Problem, notes: list[str]) -> Any:
         notes.append(f"only nn.ReLU is guided, not {', '.join(others)}")
     with _watched(problem, "guided-backprop", [], notes):
         guided = _kind("guided-backprop")(problem.model)
-        pixels = [guided(image.clone(), index) for image, index in zip(problem.images.split(1), classes, strict=True)]
+        pixels = [guided(image[None].clone(), index) for image, index in zip(problem.images, classes, strict=True)]
     return np.stack(pixels).sum(axis=-1)
 
 
@@ -290,9 +289,9 @@ def _coarse_to_fine(problem: Problem) -> list[str]:
             break
         scales = [cells / own for cells, own in zip(grid, problem.layout.shape, strict=True)]
         # Scales far apart are those of an output that is laid out in another way.
-        if 1 < min(scales) and max(scales) < 1.5 * min(scales):
-            if name.count(".") <= finer.get(grid, name).count("."):
-                finer[grid] = name
+        is_finer = min(scales) > 1 and max(scales) < 1.5 * min(scales)
+        if is_finer and name.count(".") <= finer.get(grid, name).count("."):
+            finer[grid] = name
     if not finer:
         raise NotOffered(f"RefineCAM multiplies maps of several layers, none on a finer grid before {problem.layer}")
     return [*(finer[grid] for grid in sorted(finer, reverse=True)[-2:]), problem.layer]

@@ -31,7 +31,8 @@ def oriented(space: Floats, weight: Floats) -> Floats:
 
     Returns:
         `U c / |c|` with `c = U^T (e - mean e)`. Where c vanishes (a constant energy), ones take the place of
-        `e - mean e`; where that vanishes too, the first column with its entry of largest size positive.
+        `e - mean e`; where that vanishes too, the first column, its first entry of at least half the largest size
+        positive.
     """
     n = len(weight)
     for guide, size in ((weight - weight.mean(), np.linalg.norm(weight)), (np.ones(n), math.sqrt(n))):
@@ -39,7 +40,8 @@ def oriented(space: Floats, weight: Floats) -> Floats:
         if np.linalg.norm(c) > TOLERANCE * size:
             return np.asarray(space @ c / np.linalg.norm(c))
     first = space[:, 0]
-    return np.asarray(first * np.sign(first[int(np.argmax(np.abs(first)))]))
+    large = np.abs(first) >= np.abs(first).max() / 2
+    return np.asarray(first * np.sign(first[large][0]))
 
 
 def leading_projection(A: Floats, centred: bool) -> Floats:

@@ -175,8 +175,8 @@ def smoothgradcam_plus_plus(A: Floats, noisy_gradients: Sequence[Floats]) -> Flo
     """Smooth Grad-CAM++: Omeiza 2019, 1908.01224: the derivatives of Grad-CAM++ averaged over noisy inputs.
 
     `D_p = mean_t G_t^p`, `alpha = D_2 / (2 D_2 + (sum_ij A_k) D_3)`, `w_k = sum_ij alpha relu(D_1)`, `sum_k w_k A_k`
-    with A of the clean input; 0/0 = 0, cells with D_1 <= 0 add 0. The paper prints D_1 above the fraction of alpha, which its
-    own source, Grad-CAM++, has as the second derivative. The factors exp(S_t) are left out.
+    with A of the clean input; 0/0 = 0, cells with D_1 <= 0 add 0. The paper prints D_1 above the
+    fraction of alpha, where its own source, Grad-CAM++, has the second derivative. The factors exp(S_t) are left out.
     """
     T = len(noisy_gradients)
     weights = np.zeros(len(A))

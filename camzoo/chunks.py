@@ -1,0 +1,65 @@
+"""The one rule for running many inputs: as many at a time as memory allows, fewer when it was too many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import torch
+
+MOST = {"cpu": 16, "cuda": 256}
+SHARE = 0.25
+"""The share of the free memory that one chunk may take."""
+
+
+def run(compute: Callable[[int, int], torch.Tensor], count: int, size: int) -> torch.Tensor:
+    """What `compute(start, stop)` gives for `count` inputs, chunk by chunk, in order.
+
+    A chunk that is out of memory is halved and tried again; the chunks after it are as small. What was computed
+    before is kept.
+
+    Args:
+        compute: gives the results `(stop - start, ...)` of a range of inputs.
+        count: how many inputs there are.
+        size: how many to take at a time at first.
+
+    Raises:
+        torch.OutOfMemoryError: a single input is too many.
+    """
+    parts: list[torch.Tensor] = []
+    done, size = 0, max(1, min(size, count))
+    while done < count:
+        try:
+            parts.append(compute(done, min(done + size, count)))
+            done += size
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            size = (size + 1) // 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+    return torch.cat(parts)
+
+
+def fitting(bytes_each: int, device: torch.device) -> int:
+    """How many inputs to take at a time: what fits into a share of the free memory, up to a most that still pays.
+
+    Args:
+        bytes_each: what one input needs on its way through the model.
+        device: where it runs.
+    """
+    return max(1, min(MOST.get(device.type, 32), int(SHARE * free(device)) // max(1, bytes_each)))
+
+
+def free(device: torch.device) -> int:
+    """Free memory of a device, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: PyTorch's own class on a GPU, a plain RuntimeError on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
