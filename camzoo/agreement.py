@@ -12,6 +12,7 @@ Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 MEASURES = ("pearson", "spearman", "top-10% overlap")
 TOP_SHARE = 0.1
+LEVELS = ("layer", "image")
 
 
 def pearson(one: Vector, other: Vector) -> float:
@@ -26,13 +27,7 @@ def pearson(one: Vector, other: Vector) -> float:
     Returns:
         The correlation; NaN where a map is constant or not finite, since 0/0 says nothing.
     """
-    x, y = one.ravel(), other.ravel()
-    if not (varies(x) and varies(y)):
-        return math.nan
-    # Scaled first, so that neither tiny nor huge maps under- or overflow when squared.
-    x, y = x / np.abs(x).max(), y / np.abs(y).max()
-    x, y = x - x.mean(), y - y.mean()
-    return float(np.clip(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)), -1, 1))
+    return _cosine(_direction(one), _direction(other)) if varies(one) and varies(other) else math.nan
 
 
 def spearman(one: Vector, other: Vector) -> float:
@@ -42,9 +37,7 @@ def spearman(one: Vector, other: Vector) -> float:
         one: values of a map, any shape.
         other: values of another map on the same grid.
     """
-    if not (varies(one) and varies(other)):
-        return math.nan
-    return pearson(ranks(one), ranks(other))
+    return pearson(ranks(one), ranks(other)) if varies(one) and varies(other) else math.nan
 
 
 def ranks(values: Vector) -> Vector:
@@ -68,15 +61,40 @@ def top_overlap(one: Vector, other: Vector, share: float = TOP_SHARE, seed: int 
     """
     if not (varies(one) and varies(other)):
         return math.nan
-    count = math.ceil(share * one.size - 1e-9)
-    order = np.random.default_rng(seed).permutation(one.size)
-    first, second = (set(np.lexsort((order, -values.ravel()))[:count].tolist()) for values in (one, other))
-    return len(first & second) / count
+    return _common(_top(one, share, seed), _top(other, share, seed))
 
 
 def varies(values: Vector) -> bool:
     """Whether a map is finite and not constant: only then can it be compared."""
-    return bool(np.isfinite(values).all() and values.size and values.max() > values.min())
+    return bool(values.size and np.isfinite(values).all() and values.max() > values.min())
+
+
+def _direction(values: Vector) -> Vector:
+    """`(x - mean x) / ||x - mean x||`, of a map that varies."""
+    x = values.ravel()
+    # Brought to 0..1 first, with a power of two that costs no digit, so that neither a tiny nor a huge map under- or
+    # overflows when squared, and a large constant below the values does not swallow them.
+    x = np.ldexp(x, -int(np.frexp(np.abs(x).max())[1]))
+    x = (x - x.min()) / (x.max() - x.min())
+    x = x - x.mean()
+    return np.asarray(x / np.linalg.norm(x), dtype=np.float64)
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    return float(np.clip(one @ other, -1, 1))
+
+
+def _top(values: Vector, share: float = TOP_SHARE, seed: int = 0) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which cells are the largest `ceil(share * cells)`."""
+    order = np.random.default_rng(seed).permutation(values.size)
+    top = np.zeros(values.size, dtype=bool)
+    # The product can land just above a whole number.
+    top[np.lexsort((order, -values.ravel()))[: math.ceil(share * values.size - 1e-9)]] = True
+    return top
+
+
+def _common(one: np.ndarray[Any, np.dtype[np.bool_]], other: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
+    return float((one & other).sum() / one.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +114,23 @@ class Agreement:
     grids: list[list[str]]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Profile:
+    """What of a map enters into its pairs, worked out once: sorting for every pair would take most of the time."""
+
+    values: Vector
+    ranks: Vector
+    top: np.ndarray[Any, np.dtype[np.bool_]]
+
+    @classmethod
+    def of(cls, values: Vector, share: float) -> _Profile:
+        return cls(_direction(values), _direction(ranks(values)), _top(values, share))
+
+    def measures(self, other: _Profile) -> tuple[float, float, float]:
+        """In the order of MEASURES."""
+        return _cosine(self.values, other.values), _cosine(self.ranks, other.ranks), _common(self.top, other.top)
+
+
 def compare(
     maps: dict[str, tuple[Vector | None, Vector]], undefined: dict[str, str], share: float = TOP_SHARE
 ) -> Agreement:
@@ -109,26 +144,23 @@ def compare(
     """
     names = tuple(maps)
     matrices = {measure: np.full((len(names), len(names)), math.nan) for measure in MEASURES}
-    grids = [["" for _ in names] for _ in names]
-    ranked = {key: ranks(grid) for key, grid in _grids(maps) if varies(grid)}
+    levels = [["" for _ in names] for _ in names]
+    profiles = {
+        (name, level): _Profile.of(values, share)
+        for name, pair in maps.items()
+        for level, values in zip(LEVELS, pair, strict=True)
+        if values is not None and varies(values) and name not in undefined
+    }
     for i, one in enumerate(names):
         for j, other in enumerate(names[: i + 1]):
-            level = 0 if maps[one][0] is not None and maps[other][0] is not None else 1
-            grids[i][j] = grids[j][i] = ("layer", "image")[level]
-            x, y = maps[one][level], maps[other][level]
-            if one in undefined or other in undefined or x is None or y is None:
-                continue
-            if (one, level) not in ranked or (other, level) not in ranked:
-                continue
-            found = (
-                pearson(x, y),
-                pearson(ranked[one, level], ranked[other, level]),
-                top_overlap(x, y, share),
-            )
-            for measure, value in zip(MEASURES, found, strict=True):
-                matrices[measure][i, j] = matrices[measure][j, i] = value
-    return Agreement(names, matrices, undefined, grids)
+            level = levels[i][j] = levels[j][i] = _level(maps[one][0], maps[other][0])
+            if (one, level) in profiles and (other, level) in profiles:
+                found = profiles[one, level].measures(profiles[other, level])
+                for measure, value in zip(MEASURES, found, strict=True):
+                    matrices[measure][i, j] = matrices[measure][j, i] = value
+    return Agreement(names, matrices, undefined, levels)
 
 
-def _grids(maps: dict[str, tuple[Vector | None, Vector]]) -> list[tuple[tuple[str, int], Vector]]:
-    return [((name, level), grid) for name, pair in maps.items() for level, grid in enumerate(pair) if grid is not None]
+def _level(one: Vector | None, other: Vector | None) -> str:
+    """The layer's grid where two maps share one, else the pixels."""
+    return LEVELS[0] if one is not None and other is not None and one.shape == other.shape else LEVELS[1]

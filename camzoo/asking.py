@@ -120,7 +120,9 @@ class Asker:
         return rerun
 
     def _whole(self, why: str) -> Callable[[torch.Tensor, torch.Tensor], Any]:
-        note = f"the whole model was run for each altered activation: the part after the layer cannot be run alone ({why})"
+        note = (
+            f"the whole model was run for each altered activation: the part after the layer cannot be run alone ({why})"
+        )
         if note not in self.notes:
             self.notes.append(note)
 

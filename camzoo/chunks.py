@@ -61,5 +61,3 @@ def free(device: torch.device) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: PyTorch's own class on a GPU, a plain RuntimeError on a CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
-
-

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from camzoo import backends, capture, degenerate, methods, native, specs, targets
+from camzoo import backends, degenerate, native, specs, targets
 from camzoo.errors import DegenerateMapWarning
 from camzoo.problems import check_images, layer_name, pose
-from camzoo.types import Evidence, Heatmap, Stage
+from camzoo.types import Heatmap, Settings, Stage
 
 
 def explain(
@@ -22,6 +23,9 @@ def explain(
     target: object = None,
     stage: Stage | str = Stage.NORMALISED,
     seed: int = 0,
+    chunk: int | None = None,
+    amp: torch.dtype | None = None,
+    progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Heatmap:
     """The heatmaps of one method for a batch of images.
@@ -29,13 +33,16 @@ def explain(
     Args:
         model: any PyTorch classifier; it is given back as it was.
         images: what the model takes, `(N, C, H, W)`.
-        method: `gradcam` for camzoo's own, `gradcam@captum` for a library's, `gradcam@captum(...)` never: options go
-            with the method, as in `scorecam(top_channels=64)`, or as keywords of this call.
+        method: `gradcam` for camzoo's own, `gradcam@captum` for a library's; options go with the method, as in
+            `scorecam(top_channels=64)`, or as keywords of this call.
         layer: dotted name, module, or None for the rule's choice (`camzoo layers` says which and why).
         target: None for each image's top class, a class index, one for each image, or a callable from the model's
             outputs to scores `(N,)`.
         stage: "raw" (signed), "rectified" or "normalised" (0 to 1 for each map).
         seed: where every random number of the method comes from.
+        chunk: how many inputs to run at a time in methods that run many; None for as many as memory allows.
+        amp: dtype of autocast in these runs, such as `torch.bfloat16`; None for the model's own precision.
+        progress: called with the number of inputs done and their number, in methods that run many.
         **options: of the method.
 
     Returns:
@@ -54,11 +61,11 @@ def explain(
     options = {**computation.options, **options}
     images = check_images(model, images)
     if computation.backend == native.NAME:
-        formula = methods.find(computation.method)
         name = layer_name(model, layer, images)
         wanted = targets.resolve(target, len(images))
-        (evidence,), _ = capture.take(model, name, images, [wanted], Evidence.GRADIENTS in formula.needs)
-        raw = native.heatmap(evidence, computation.method, tuple(images.shape[2:]), options)
+        needed = native.needs([computation.method])
+        (taken,), _ = native.evidence(model, name, images, [wanted], needed, seed, Settings(chunk, amp, progress))
+        raw = native.heatmap(taken, computation.method, tuple(images.shape[2:]), options)
     else:
         problem = pose(model, images, layer, target, seed)
         raw = backends.run(backends.find(computation.backend), problem, computation.method, options)

@@ -1,27 +1,54 @@
-"""camzoo's own backend: capture, then the formula."""
+"""camzoo's own backend: one capture, then the formulas."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
+
 from camzoo import capture, methods
-from camzoo.types import Backend, Capture, Evidence, Heatmap, Offer, Problem, Stage
+from camzoo.asking import Asker
+from camzoo.types import Backend, Capture, Evidence, Heatmap, Layout, Offer, Problem, Settings, Stage, Target
 
 NAME = "camzoo"
 
 
+def needs(names: Iterable[str]) -> frozenset[Evidence]:
+    """The evidence that methods need together."""
+    return frozenset().union(*(methods.find(name).needs for name in names))
+
+
+def evidence(
+    model: torch.nn.Module,
+    layer: str,
+    images: torch.Tensor,
+    targets: Sequence[Target],
+    needed: frozenset[Evidence],
+    seed: int = 0,
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
+) -> tuple[list[Capture], Layout]:
+    """All that methods need, for each target, from one capture; see `capture.take`."""
+    return capture.take(model, layer, images, targets, needed, seed, settings)
+
+
 def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatmap:
     """The RAW map of one method, from a capture of its own."""
-    gradients = Evidence.GRADIENTS in methods.find(method).needs
-    (evidence,), _ = capture.take(problem.model, problem.layer, problem.images, [problem.target], gradients)
-    return heatmap(evidence, method, problem.image_size, options)
+    (taken,), _ = evidence(
+        problem.model, problem.layer, problem.images, [problem.target], needs([method]), problem.seed
+    )
+    return heatmap(taken, method, problem.image_size, options)
 
 
-def heatmap(evidence: Capture, method: str, image_size: tuple[int, ...], options: Mapping[str, Any]) -> Heatmap:
+def heatmap(taken: Capture, method: str, image_size: tuple[int, ...], options: Mapping[str, Any]) -> Heatmap:
     """The RAW map of one method, from evidence that was taken before."""
     formula = methods.find(method)
-    return Heatmap(formula.function(evidence, **options), Stage.RAW, formula.resolution, image_size, method, NAME)
+    notes: list[str] = []
+    if isinstance(taken.ask, Asker):  # each method has notes of its own
+        taken = replace(taken, ask=replace(taken.ask, notes=notes))
+    values = formula.function(taken, **options)
+    return Heatmap(values, Stage.RAW, formula.resolution, image_size, method, NAME, tuple(notes))
 
 
 backend = Backend(

@@ -72,6 +72,6 @@ def pose(
     images = check_images(model, images)
     name = layer_name(model, layer, images)
     wanted = targets.resolve(target, len(images))
-    (evidence,), layout = capture.take(model, name, images, [wanted], gradients=False)
+    (evidence,), layout = capture.take(model, name, images, [wanted], frozenset())
     wanted(evidence.scores)  # a class out of range is refused here, before any backend is touched
     return settle(model, name, images, wanted, (evidence, layout), seed)

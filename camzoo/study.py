@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from camzoo import backends, capture, degenerate, methods, native, specs, targets
+from camzoo import backends, degenerate, native, specs, targets
 from camzoo.agreement import Agreement
 from camzoo.agreement import compare as agree
 from camzoo.environment import environment
 from camzoo.errors import CamzooError, NotInstalled, NotOffered, RequestError
 from camzoo.problems import check_images, layer_name, settle
 from camzoo.specs import Computation
-from camzoo.types import Capture, Evidence, Heatmap, Problem, Stage, Status
+from camzoo.types import Capture, Heatmap, Problem, Settings, Stage, Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,6 +161,7 @@ def compare(
     pictures: Sequence[Any] = (),
     model_name: str = "",
     progress: Progress | None = None,
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
 ) -> Study:
     """Several methods, of camzoo and of libraries, on the same images, layer and targets.
 
@@ -178,6 +179,7 @@ def compare(
         pictures: what to draw the maps on, `(H, W, 3)` bytes; made from the images where not given.
         model_name: for titles; the class of the model where not given.
         progress: called as work goes on.
+        settings: of the many runs of camzoo's own methods: chunk size, autocast.
 
     Returns:
         A Study. A backend that is absent, does not offer a method or breaks leaves a cell that says so.
@@ -189,12 +191,10 @@ def compare(
     images = check_images(model, images)
     layer = layer_name(model, layer, images)
     rounds = targets.rounds(target, len(images))
-    gradients = any(
-        c.backend == native.NAME and Evidence.GRADIENTS in methods.find(c.method).needs for c in computations
-    )
+    needed = native.needs(c.method for c in computations if c.backend == native.NAME)
 
     began = _clock(images)
-    captures, layout = capture.take(model, layer, images, rounds, gradients)
+    captures, layout = native.evidence(model, layer, images, rounds, needed, seed, settings)
     captured = (_clock(images) - began) / (len(images) * len(rounds))
     problems = [
         settle(model, layer, images, round_, (evidence, layout), seed)

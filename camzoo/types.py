@@ -217,6 +217,10 @@ class Evidence(enum.StrEnum):
     ACTIVATION_SCORES = "scores of altered activations"
     RETAKE = "captures of altered images"
     HEAD = "weights of a linear head"
+    ATTENTION = "attention probabilities"
+    ATTENTION_GRADIENTS = "attention gradients"
+    GUIDED = "guided gradients"
+    BIASES = "input and bias gradients"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -234,6 +238,12 @@ class Capture(_Frozen):
         hessian_product: `d/dA <G, A>` with the second `A` held fixed, `(N, K, h, w)`.
         seed: where every random number of a method comes from.
         ask: the model, for methods that need more scores.
+        attention: of each block the softmax probabilities `(N, heads, t, t)`.
+        attention_gradients: `ds_l/d attention_l` of each block, `s_l` the score read off that block's tokens.
+        prefix: how many tokens stand before those of the grid.
+        guided: guided backpropagation to the images, `(N, C, H, W)`.
+        input_gradients: `dS/dx`, `(N, C, H, W)`.
+        bias_gradients: `b * dS/db` of each layer with biases and a grid, `(N, K_l, h_l, w_l)`.
     """
 
     activations: Array
@@ -244,6 +254,12 @@ class Capture(_Frozen):
     hessian_product: Array = None
     seed: int = 0
     ask: Ask | None = None
+    attention: tuple[Array, ...] = ()
+    attention_gradients: tuple[Array, ...] = ()
+    prefix: int = 0
+    guided: Array = None
+    input_gradients: Array = None
+    bias_gradients: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
