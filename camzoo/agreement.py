@@ -97,7 +97,7 @@ def _common(one: np.ndarray[Any, np.dtype[np.bool_]], other: np.ndarray[Any, np.
     return float((one & other).sum() / one.sum())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Agreement:
     """Every pair of maps of one image and target.
 
@@ -158,7 +158,8 @@ def compare(
                 found = profiles[one, level].measures(profiles[other, level])
                 for measure, value in zip(MEASURES, found, strict=True):
                     matrices[measure][i, j] = matrices[measure][j, i] = value
-    return Agreement(names, matrices, undefined, levels)
+    flat = {name: "constant or not finite" for name, (_, pixels) in maps.items() if not varies(pixels)}
+    return Agreement(names, matrices, flat | undefined, levels)
 
 
 def _level(one: Vector | None, other: Vector | None) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from camzoo import chunks, guard, tail
-from camzoo.targets import row_of, select
-from camzoo.types import Capture, Layout, Make, Settings, Target
+from camzoo import chunks, guard, layers, tail
+from camzoo.targets import ClassLogit, LinearScore, TopClass, row_of, select
+from camzoo.types import Capture, Evidence, Layout, Make, Settings, Target
 
 PROBES = 2
 """How many random activations a model's tail is tried on before it is believed to be pooling plus linear."""
@@ -31,7 +31,7 @@ class Asker:
         scores: the model's outputs as they were captured.
         recording: what finished before the layer.
         settings: chunk size, autocast and progress.
-        again: takes the evidence from other images.
+        again: takes a capture of a layer, images and target, with what is needed.
         notes: what the reader of the maps should know, such as a fallback.
     """
 
@@ -44,12 +44,12 @@ class Asker:
     scores: torch.Tensor
     recording: tail.Recording
     settings: Settings
-    again: Callable[[torch.Tensor], Capture]
+    again: Callable[[str, torch.Tensor, Target, frozenset[Evidence]], Capture]
     notes: list[str] = field(default_factory=list)
 
     def score_inputs(self, image: int, make: Make, count: int) -> torch.Tensor:
         """The explained score of one image for each of `count` altered inputs: the whole model is run."""
-        target = row_of(self.target, image)
+        target = row_of(self.settled(), image)
 
         def compute(start: int, stop: int) -> torch.Tensor:
             return target(select(self.model(_inputs(make(start, stop)))))
@@ -59,7 +59,7 @@ class Asker:
     def score_activations(self, image: int, make: Make, count: int) -> torch.Tensor:
         """The same for altered activations of the layer: only what comes after the layer is run."""
         rerun = self._rerun(image)
-        target = row_of(self.target, image)
+        target = row_of(self.settled(), image)
         original = self.output[image : image + 1]
 
         def compute(start: int, stop: int) -> torch.Tensor:
@@ -68,9 +68,27 @@ class Asker:
 
         return self._run(compute, count, 8 * original.numel() * original.element_size())
 
-    def retake(self, images: torch.Tensor) -> Capture:
-        """The evidence from altered images, for the same targets."""
-        return self.again(images)
+    def retake(
+        self,
+        needs: frozenset[Evidence],
+        *,
+        images: torch.Tensor | None = None,
+        layer: str | None = None,
+        slopes: torch.Tensor | None = None,
+    ) -> Capture:
+        """The evidence again: from altered images, at another layer, or for another linear score."""
+        target = self.settled() if slopes is None else LinearScore(slopes)
+        return self.again(layer or self.layer, self.images if images is None else images, target, needs)
+
+    def stages(self) -> tuple[str, ...]:
+        """The last layer of each grid size, from shallow to deep, down to the layer of this capture."""
+        return layers.stages(self.model, self.images, self.layer)
+
+    def settled(self) -> Target:
+        """The target with its classes fixed, so that an altered input does not change what is explained."""
+        if isinstance(self.target, TopClass):
+            return ClassLogit(tuple(self.target.indices(self.scores).tolist()))
+        return self.target
 
     def head(self) -> torch.Tensor | None:
         """The weights `(N, K)` of each image's class, where the scores are pooling plus one linear layer.
@@ -97,7 +115,7 @@ class Asker:
             return None
         with torch.enable_grad():
             scores = self.scores.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.target(scores).sum(), scores)
+            (slope,) = torch.autograd.grad(self.settled()(scores).sum(), scores)
         return slope @ linear.weight.detach()
 
     def _probe(self) -> torch.Tensor:

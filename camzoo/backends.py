@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -62,7 +62,8 @@ def found() -> dict[str, Backend]:
     Raises:
         NotInstalled: camzoo itself is not installed, so that its entry points cannot be read.
     """
-    return {native.NAME: native.backend} | {name: it for name, it in _loaded().items() if isinstance(it, Backend)}
+    others = {name: it for name, it in _loaded().items() if isinstance(it, Backend) and name != native.NAME}
+    return {native.NAME: native.backend} | others
 
 
 @functools.cache
@@ -154,36 +155,28 @@ def run(backend: Backend, problem: Problem, method: str, options: Mapping[str, A
         NotOffered: the backend does not do this.
         Failed: it broke, or gave something that is no map for each image.
     """
-    offer = backend.offer(method)
+    backend.offer(method, options)
     version(backend)
-    for option in options:
-        if option not in offer.options:
-            listed = ", ".join(offer.options) or "none"
-            raise NotOffered(f"{method}@{backend.name} has no option {option!r}; its options: {listed}")
-    lent = Problem(
-        problem.model,
-        problem.layer,
-        problem.layout,
-        problem.images.detach().clone(),
-        problem.target,
-        problem.classes,
-        problem.seed,
-    )
     try:
         with guard.borrowed(problem.model, problem.seed), torch.inference_mode(False), torch.enable_grad():
+            # Copied in here: what is made in the caller's inference mode cannot be saved for a backward pass.
+            lent = replace(problem, images=problem.images.detach().clone())
             heatmap = backend.explain(lent, method, options)
+            return _checked(heatmap, problem)
     except CamzooError:
         raise
     except Exception as error:
         raise Failed(_reason(error)) from error
-    _check(heatmap, problem)
-    return heatmap
 
 
-def _check(heatmap: Heatmap, problem: Problem) -> None:
+def _checked(heatmap: object, problem: Problem) -> Heatmap:
+    if not isinstance(heatmap, Heatmap):
+        raise Failed(f"gave a {type(heatmap).__name__}, not a Heatmap")
     count, found_shape = len(problem.images), tuple(heatmap.values.shape)
-    if found_shape[0] != count or len(found_shape) != 1 + len(problem.image_size):
+    if len(found_shape) != 1 + len(problem.image_size) or found_shape[0] != count:
         raise Failed(f"gave {found_shape} for {count} images, not one map for each")
+    values = heatmap.values
+    return replace(heatmap, values=values.detach()) if isinstance(values, torch.Tensor) else heatmap
 
 
 def _reason(error: BaseException) -> str:

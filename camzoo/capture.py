@@ -12,12 +12,13 @@ from camzoo import guard, tail
 from camzoo.asking import Asker
 from camzoo.errors import RequestError
 from camzoo.layers import find_layout
-from camzoo.targets import select
+from camzoo.targets import explained, select, settled
 from camzoo.types import Capture, Evidence, Layout, Settings, Target
 
 GRADIENTS = frozenset({Evidence.GRADIENTS})
 _DERIVATIVES = frozenset({Evidence.GRADIENTS, Evidence.HESSIAN})
 _TAIL = frozenset({Evidence.ACTIVATION_SCORES, Evidence.HEAD})
+_RUNS = frozenset({Evidence.INPUT_SCORES, Evidence.ACTIVATION_SCORES, Evidence.RETAKE})
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ def take(
         recording.open = False
         leaf.layout = find_layout(output, tuple(images.shape[2:]), layer)
         assert isinstance(output, torch.Tensor)
-        leaf.tensor = output.detach()
+        leaf.tensor = output.detach().clone()  # a layer that passes its input on gives a tensor that is not its own
         if needs & _DERIVATIVES:
             leaf.tensor.requires_grad_()
             torch.set_grad_enabled(True)  # undone by the no_grad block below, on leaving it
@@ -86,11 +87,12 @@ def take(
         handles += tail.record(model, layer, recording, leaf.mine)
     try:
         with guard.evaluating(model), torch.inference_mode(False), torch.no_grad():
+            images = images.clone() if images.is_inference() else images  # these refuse to be saved for a backward pass
             outputs = select(model(images))
             _check(leaf, layer)
             assert leaf.tensor is not None
-            explained = [target(outputs) for target in targets]
-            derivatives = _derivatives(explained, leaf.tensor, needs, layer)
+            scored = [explained(target, outputs, len(images)) for target in targets]
+            derivatives = _derivatives(scored, leaf.tensor, needs, layer)
     finally:
         for handle in handles:
             handle.remove()
@@ -98,8 +100,8 @@ def take(
     assert layout is not None
 
     def asker(target: Target) -> Asker:
-        def again(altered: torch.Tensor) -> Capture:
-            return take(model, layer, altered, [target], needs, seed, settings)[0][0]
+        def again(at: str, inputs: torch.Tensor, score: Target, needed: frozenset[Evidence]) -> Capture:
+            return take(model, at, inputs, [score], needed, seed, settings)[0][0]
 
         return Asker(model, layer, images, target, layout, output, scores, recording, settings, again)
 
@@ -112,9 +114,9 @@ def take(
             images=images,
             hessian_product=None if hessian is None else layout.to_grid(hessian),
             seed=seed,
-            ask=asker(target),
+            ask=asker(settled(target, scores) if needs & _RUNS else target),
         )
-        for target, score, (gradient, hessian) in zip(targets, explained, derivatives, strict=True)
+        for target, score, (gradient, hessian) in zip(targets, scored, derivatives, strict=True)
     ]
     return captures, layout
 
@@ -130,20 +132,23 @@ def _check(leaf: _Leaf, layer: str) -> None:
 
 
 def _derivatives(
-    explained: Sequence[torch.Tensor], leaf: torch.Tensor, needs: frozenset[Evidence], layer: str
+    scored: Sequence[torch.Tensor], leaf: torch.Tensor, needs: frozenset[Evidence], layer: str
 ) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
     """`dS/dA`, and `d/dA <dS/dA, A>` where needed, for each target.
 
     `S` is summed over the images: rows of one batch do not reach each other's scores.
     """
     if not needs & _DERIVATIVES:
-        return [(None, None) for _ in explained]
+        return [(None, None) for _ in scored]
     second = Evidence.HESSIAN in needs
     derivatives: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []
-    for left, score in zip(range(len(explained) - 1, -1, -1), explained, strict=True):
-        if not score.requires_grad:
+    for left, score in zip(range(len(scored) - 1, -1, -1), scored, strict=True):
+        gradient = None
+        if score.requires_grad:
+            retain = left > 0 or second
+            (gradient,) = torch.autograd.grad(score.sum(), leaf, None, retain, second, allow_unused=True)
+        if gradient is None:
             raise RequestError(f"the scores do not depend on layer {layer!r} in a way that can be differentiated")
-        (gradient,) = torch.autograd.grad(score.sum(), leaf, retain_graph=left > 0 or second, create_graph=second)
         derivatives.append((gradient.detach(), _hessian_product(gradient, leaf, left > 0) if second else None))
     return derivatives
 

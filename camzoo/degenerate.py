@@ -26,7 +26,7 @@ def reason(heatmap: Heatmap, index: int) -> str:
         return "constant: the layer's grid has a single cell"
     if (values == 0).all():
         if heatmap.stage is Stage.RAW:
-            return "all zero: the score does not depend on this layer's output"
+            return "all zero: this layer's output is zero, or the score does not depend on it"
         return "all zero: no cell speaks for the target, or the score does not depend on this layer's output"
     if values.max() == values.min():
         return "constant: no cell differs from another"

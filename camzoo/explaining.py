@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from camzoo import backends, degenerate, native, specs, targets
-from camzoo.errors import DegenerateMapWarning
+from camzoo.errors import DegenerateMapWarning, unknown
 from camzoo.problems import check_images, layer_name, pose
 from camzoo.types import Heatmap, Settings, Stage
 
@@ -59,6 +59,10 @@ def explain(
     """
     computation = specs.parse(method)
     options = {**computation.options, **options}
+    host = backends.find(computation.backend)
+    host.offer(computation.method, options)
+    if stage not in list(Stage):
+        raise unknown("stage", stage, Stage)
     images = check_images(model, images)
     if computation.backend == native.NAME:
         name = layer_name(model, layer, images)
@@ -68,7 +72,7 @@ def explain(
         raw = native.heatmap(taken, computation.method, tuple(images.shape[2:]), options)
     else:
         problem = pose(model, images, layer, target, seed)
-        raw = backends.run(backends.find(computation.backend), problem, computation.method, options)
+        raw = backends.run(host, problem, computation.method, options)
     _warn(raw)
     return raw.at(stage)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -130,8 +132,9 @@ def choose(model: torch.nn.Module, images: torch.Tensor) -> Choice:
     """The layer to explain where none is named.
 
     For transformers with tokens: the last grid before the last attention, since the patch tokens after it no longer
-    reach the score. For the rest: the last grid that is no pooling and no map of class scores; of the modules that
-    return one and the same tensor, the outermost.
+    reach the score. For the rest: the last grid that is no pooling and no map of class scores (a channel for each
+    class, and nothing learnt after it); of the modules that return one and the same tensor, the outermost. A module
+    that runs more than once is passed over.
 
     Raises:
         RequestError: no layer gives a grid.
@@ -139,13 +142,15 @@ def choose(model: torch.nn.Module, images: torch.Tensor) -> Choice:
     runs, scores = _runs(model, images)
     classes = scores.shape[-1] if isinstance(scores, torch.Tensor) else 0
     pooled = [run.output for run in runs if _is_pooling(run.module)]
+    times = Counter(run.info.name for run in runs)
     grids = [
         run
-        for run in runs
+        for at, run in enumerate(runs)
         if run.info.layout
+        and times[run.info.name] == 1
         and math.prod(run.info.layout.shape) > 1
         and not any(_same(run.output, output) for output in pooled)
-        and not (run.info.shape and run.info.shape[1] == classes)
+        and not (_channels(run) == classes and not any(late.info.parameters for late in runs if late.started > at))
     ]
     if not grids:
         raise RequestError("no layer of this model gives a grid of cells over the image, so there is nothing to map")
@@ -160,16 +165,34 @@ def choose(model: torch.nn.Module, images: torch.Tensor) -> Choice:
     return Choice(outermost.info, "the last grid before pooling and the classifier")
 
 
+def stages(model: torch.nn.Module, images: torch.Tensor, last: str) -> tuple[str, ...]:
+    """The last layer of each grid size, from shallow to deep, the deepest being the one that is named."""
+    runs, _ = _runs(model, images)
+    until = next((at for at, run in enumerate(runs) if run.info.name == last), len(runs) - 1)
+    deepest: dict[tuple[int, ...], str] = {}
+    for run in runs[: until + 1]:
+        if run.info.layout and not _is_pooling(run.module):
+            deepest.pop(run.info.layout.shape, None)
+            deepest[run.info.layout.shape] = run.info.name
+    return (*list(deepest.values())[:-1], last)
+
+
 def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], object]:
     """One forward pass of the first image: a run for each time that a module finished, and what the model gave."""
     runs: list[_Run] = []
     starts: list[int] = []
-    size = tuple(images.shape[2:])
+    size, thread = tuple(images.shape[2:]), threading.get_ident()
 
     def watch(name: str, module: torch.nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
         parameters = sum(parameter.numel() for parameter in module.parameters())
 
+        def start(*_: object) -> None:
+            if threading.get_ident() == thread:
+                starts.append(len(runs))
+
         def finish(_module: torch.nn.Module, _inputs: object, output: object) -> None:
+            if threading.get_ident() != thread:
+                return  # another thread explains on the same model
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
             try:
                 layout = find_layout(output, size)
@@ -178,7 +201,7 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
             info = LayerInfo(name, type(module).__name__, shape, parameters, layout)
             runs.append(_Run(info, module, output, starts.pop()))
 
-        yield module.register_forward_pre_hook(lambda *_: starts.append(len(runs)))
+        yield module.register_forward_pre_hook(start)
         yield module.register_forward_hook(finish)
 
     handles = [h for name, module in model.named_modules() if name for h in watch(name, module)]
@@ -200,6 +223,12 @@ def _same(one: object, other: object) -> bool:
         and one.stride() == other.stride()
         and one.data_ptr() == other.data_ptr()
     )
+
+
+def _channels(run: _Run) -> int:
+    """The number of channels in the output of a run that gave a grid."""
+    assert run.info.shape
+    return run.info.shape[1 if run.info.layout and run.info.layout.kind == "channels-first" else -1]
 
 
 def _is_pooling(module: torch.nn.Module) -> bool:

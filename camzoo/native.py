@@ -43,6 +43,7 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
 
 def heatmap(taken: Capture, method: str, image_size: tuple[int, ...], options: Mapping[str, Any]) -> Heatmap:
     """The RAW map of one method, from evidence that was taken before."""
+    backend.offer(method, options)
     formula = methods.find(method)
     notes: list[str] = []
     if isinstance(taken.ask, Asker):  # each method has notes of its own

@@ -41,12 +41,8 @@ def settle(
 ) -> Problem:
     """The Problem that a capture has answered already: its top class is read from the capture's scores."""
     evidence, layout = taken
-    classes = None
-    if isinstance(target, targets.TopClass):
-        classes = tuple(target.indices(evidence.scores).tolist())
-        target = targets.ClassLogit(classes)
-    elif isinstance(target, targets.ClassLogit):
-        classes = target.classes
+    target = targets.settled(target, evidence.scores)
+    classes = target.classes if isinstance(target, targets.ClassLogit) else None
     return Problem(model, layer, layout, images, target, classes, seed)
 
 

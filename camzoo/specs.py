@@ -37,9 +37,9 @@ def parse(text: str) -> Computation:
     Raises:
         RequestError: the text is malformed, or names a method or backend that nobody has.
     """
-    call, at, backend = text.strip().partition("@")
-    name, options = _call(call.strip(), text)
-    backend = backends.find(backend.strip()).name if at else native.NAME
+    call, at, backend = _at(text)
+    name, options = _call(call, text)
+    backend = backends.find(backend).name if at else native.NAME
     known = {offer.method for found in backends.found().values() for offer in found.offers}
     if name not in known:
         raise unknown("method", name, known)
@@ -67,18 +67,27 @@ def expand(wanted: str | Iterable[str]) -> list[Computation]:
 
 
 def _wildcard(text: str) -> list[Computation]:
-    method, at, backend = (part.strip() for part in text.partition("@"))
+    method, at, backend = _at(text)
     if (method != "*" and "*" in method) or (backend != "*" and "*" in backend):
         raise RequestError(f"{text!r}: a star stands for a whole name, as in *@captum, gradcam@* or *@*")
+    options: Mapping[str, Any] = {}
     if method != "*":
-        method = parse(method).method
+        named = parse(method)
+        method, options = named.method, named.options
     hosts = backends.found() if backend == "*" else {found.name: found for found in [_host(backend, at)]}
     return [
-        Computation(offer.method, host.name)
+        Computation(offer.method, host.name, options)
         for host in hosts.values()
         for offer in host.offers
         if method in ("*", offer.method)
     ]
+
+
+def _at(text: str) -> tuple[str, str, str]:
+    """The parts before and after the sign `@` that stands outside brackets."""
+    close = text.rfind(")") + 1
+    call, at, backend = text[close:].partition("@")
+    return (text[:close] + call).strip(), at, backend.strip()
 
 
 def _host(name: str, given: str) -> Any:
@@ -108,10 +117,13 @@ def _call(call: str, text: str) -> tuple[str, dict[str, Any]]:
         return name, {}
     try:
         node = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(node, ast.Call) or node.args:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
             raise ValueError
-        return name.strip(), {str(keyword.arg): _literal(keyword.value) for keyword in node.keywords}
-    except (SyntaxError, ValueError):
+        options = {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg}
+        if len(options) < len(node.keywords):  # f(**x), or a name given twice
+            raise ValueError
+        return name.strip(), options
+    except (SyntaxError, ValueError, TypeError):
         raise RequestError(f"{text!r}: options are written as in scorecam(top_channels=64)") from None
 
 

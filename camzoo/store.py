@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from camzoo.agreement import Agreement
@@ -19,7 +20,9 @@ from camzoo.study import Cell, Row, Study
 from camzoo.types import Heatmap, Resolution, Stage, Status
 
 SCHEMA_VERSION = 1
-RESULTS = "results.json"
+RESULTS, MAPS, PICTURES = "results.json", "maps.npz", "pictures"
+COMPARISON, AGREEMENT, AGREEMENT_FIGURE = "comparison.png", "agreement.json", "agreement.png"
+FILES = (COMPARISON, AGREEMENT_FIGURE, AGREEMENT, RESULTS, MAPS)
 
 
 def check_free(folder: Path, overwrite: bool = False) -> None:
@@ -28,24 +31,26 @@ def check_free(folder: Path, overwrite: bool = False) -> None:
     Raises:
         RequestError: with what to do instead.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file: name a folder with --out")
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise RequestError(f"{folder} is not empty: name another folder with --out, or say --overwrite")
-    if folder.exists() and any(folder.iterdir()) and not (folder / RESULTS).exists():
-        raise RequestError(f"{folder} holds something else than a run of camzoo: name another folder with --out")
-    parent = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     try:
-        with tempfile.TemporaryDirectory(dir=parent):
+        nearest = _nearest(folder)
+        if not nearest.is_dir():
+            raise RequestError(f"{nearest} is a file: name a folder with --out")
+        if nearest == folder and any(folder.iterdir()):
+            if not overwrite:
+                raise RequestError(f"{folder} is not empty: name another folder with --out, or say --overwrite")
+            if not (folder / RESULTS).exists():
+                raise RequestError(f"{folder} holds something else than a run: name another folder with --out")
+        with tempfile.TemporaryDirectory(dir=nearest):
             pass
     except OSError as error:
-        raise RequestError(f"{folder} cannot be written: {error.strerror}; name another folder with --out") from None
+        raise _unwritable(folder, error) from None
 
 
 def save(study: Study, folder: Path, overwrite: bool = False) -> list[Path]:
     """Writes a Study into a folder: all of it or nothing.
 
-    Everything is written beside the folder first and moved into place at the end.
+    Everything is written aside first and moved into place at the end. Of an earlier run only what camzoo writes is
+    replaced; files of others in the folder stay.
 
     Args:
         study: what to write.
@@ -58,55 +63,81 @@ def save(study: Study, folder: Path, overwrite: bool = False) -> list[Path]:
     Raises:
         RequestError: the folder cannot be written, or holds a run already.
     """
+    check_free(folder, overwrite)
+    try:
+        with tempfile.TemporaryDirectory(dir=_nearest(folder), prefix=".camzoo-") as aside:
+            fresh = Path(aside) / "run"
+            fresh.mkdir()
+            _write(study, fresh)
+            folder.mkdir(parents=True, exist_ok=True)
+            _move(fresh, folder, Path(aside) / "replaced")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return [folder / name for name in FILES]
+
+
+def _write(study: Study, folder: Path) -> None:
     from camzoo import figures
 
-    check_free(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        fresh = Path(temporary) / "run"
-        (fresh / "pictures").mkdir(parents=True)
-        (fresh / RESULTS).write_text(_json(_results(study)))
-        np.savez_compressed(fresh / "maps.npz", **_maps(study))
-        for number, picture in enumerate(study.pictures):
-            Image.fromarray(picture).save(fresh / "pictures" / f"{number}.png")
-        (fresh / "comparison.png").write_bytes(figures.png(study.figure()))
-        tables = [_table(row, study.agreement(row)) for row in range(len(study.rows))]
-        (fresh / "agreement.json").write_text(_json({"schema_version": SCHEMA_VERSION, "rows": tables}))
-        (fresh / "agreement.png").write_bytes(figures.png(figures.agreement(study)))
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.rename(folder)
-    return [folder / name for name in ("comparison.png", "agreement.png", "agreement.json", RESULTS, "maps.npz")]
+    (folder / RESULTS).write_text(_json(_results(study)), encoding="utf-8")
+    np.savez_compressed(folder / MAPS, **_maps(study))
+    (folder / PICTURES).mkdir()
+    for number, picture in enumerate(study.pictures):
+        Image.fromarray(picture).save(folder / PICTURES / f"{number}.png")
+    (folder / COMPARISON).write_bytes(figures.png(study.figure()))
+    tables = [_table(row, study.agreement(row)) for row in range(len(study.rows))]
+    agreement = {"schema_version": SCHEMA_VERSION, "rows": tables}
+    (folder / AGREEMENT).write_text(_json(agreement), encoding="utf-8")
+    (folder / AGREEMENT_FIGURE).write_bytes(figures.png(figures.agreement(study)))
+
+
+def _move(fresh: Path, folder: Path, replaced: Path) -> None:
+    """Puts what was written into the folder, and what it replaces aside."""
+    replaced.mkdir()
+    written = sorted(path.name for path in fresh.iterdir())
+    for name in written:
+        if (folder / name).exists():
+            (folder / name).rename(replaced / name)
+    for name in written:
+        (fresh / name).rename(folder / name)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest of its parents that exists."""
+    return next(path for path in [folder, *folder.absolute().parents] if path.exists())
+
+
+def _unwritable(folder: Path, error: OSError) -> RequestError:
+    return RequestError(f"{folder} cannot be written: {error.strerror or error}; name another folder with --out")
 
 
 def load(folder: Path) -> Study:
     """The Study in a folder; nothing in the folder is executed.
 
     Raises:
-        RequestError: there is none, or it was written by a later camzoo.
+        RequestError: there is none, it is damaged, or it was written by another version of camzoo.
     """
     try:
-        results = json.loads((folder / RESULTS).read_text())
-        maps = np.load(folder / "maps.npz", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{folder} holds no run of camzoo: {error}") from None
-    if results.get("schema_version") != SCHEMA_VERSION:
-        raise RequestError(f"{folder} has schema {results.get('schema_version')}, this camzoo reads {SCHEMA_VERSION}")
-    with maps:
-        cells = tuple(_read_cell(entry, maps) for entry in results["cells"])
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        version = results["schema_version"]
+        if version == SCHEMA_VERSION:
+            return _read(results, folder)
+    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{folder} holds no run of camzoo that can be read: {error}") from error
+    raise RequestError(f"{folder} has schema {version}, this camzoo reads {SCHEMA_VERSION}")
+
+
+def _read(results: dict[str, Any], folder: Path) -> Study:
     rows = tuple(Row(**row) for row in results["rows"])
-    count = max((row.image for row in rows), default=-1) + 1
-    pictures = tuple(np.asarray(Image.open(folder / "pictures" / f"{number}.png")) for number in range(count))
-    problem = results["problem"]
+    count = len({row.image for row in rows})
+    with np.load(folder / MAPS, allow_pickle=False) as maps:
+        cells = tuple(_read_cell(entry, maps) for entry in results["cells"])
     return Study(
         rows=rows,
         cells=cells,
-        pictures=pictures,
-        model=problem["model"],
-        layer=problem["layer"],
-        layout=problem["layout"],
-        seed=problem["seed"],
+        pictures=tuple(np.asarray(Image.open(folder / PICTURES / f"{number}.png")) for number in range(count)),
         environment=results["environment"],
+        **results["problem"],
     )
 
 
@@ -166,7 +197,7 @@ def _host(values: Any) -> Any:
     """On the host in its own dtype; bfloat16, which NumPy has not, as float32."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
-        values = (values.float() if values.itemsize < 4 else values).numpy()
+        values = (values.float() if values.dtype is torch.bfloat16 else values).numpy()
     return values
 
 
@@ -186,13 +217,15 @@ def _table(row: int, table: Agreement) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
+    return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
-    """The same with null for every number that is not finite, which JSON has no word for."""
+def _plain(value: Any) -> Any:
+    """The same in words of JSON: null for a number that is not finite, and its `repr` for what JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, str | int) else repr(value)

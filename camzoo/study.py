@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from camzoo import backends, degenerate, native, specs, targets
+from camzoo import backends, degenerate, grids, native, specs, targets
 from camzoo.agreement import Agreement
 from camzoo.agreement import compare as agree
 from camzoo.environment import environment
@@ -57,7 +57,7 @@ class Row:
         return f"{self.label}  {self.probability:.1%}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cell:
     """What one computation gave for one row.
 
@@ -80,7 +80,7 @@ class Cell:
     warning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Study:
     """Problems x methods x backends.
 
@@ -189,6 +189,7 @@ def compare(
     """
     computations = specs.expand(wanted)
     images = check_images(model, images)
+    drawn_on = _pictures(pictures, images)
     layer = layer_name(model, layer, images)
     rounds = targets.rounds(target, len(images))
     needed = native.needs(c.method for c in computations if c.backend == native.NAME)
@@ -212,7 +213,7 @@ def compare(
     return Study(
         rows=tuple(rows),
         cells=tuple(sorted((cell for cells in done for cell in cells), key=lambda cell: cell.row)),
-        pictures=tuple(np.asarray(picture) for picture in pictures) or _pictures(images),
+        pictures=drawn_on,
         model=model_name or type(model).__name__,
         layer=layer,
         layout=str(layout),
@@ -233,8 +234,8 @@ def _cells(
         else:
             backend = backends.find(computation.backend)
             heatmap = backends.run(backend, problem, computation.method, computation.options)
-    except CamzooError as error:
-        return [Cell(row, computation, _status(error), str(error)) for row in rows]
+    except Exception as error:  # one broken computation must not take the others down
+        return [Cell(row, computation, _status(error), _reason(error)) for row in rows]
     seconds = (_clock(problem.images) - began) / len(rows) + (captured if computation.backend == native.NAME else 0)
     return [
         Cell(
@@ -249,10 +250,16 @@ def _cells(
     ]
 
 
-def _status(error: CamzooError) -> Status:
+def _status(error: Exception) -> Status:
     if isinstance(error, NotInstalled):
         return Status.NOT_INSTALLED
     return Status.NOT_OFFERED if isinstance(error, NotOffered) else Status.FAILED
+
+
+def _reason(error: Exception) -> str:
+    """An error as one line, with its kind where it is not one of camzoo's own."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, CamzooError) else f"{type(error).__name__}: {said}"
 
 
 def _clock(images: torch.Tensor) -> float:
@@ -268,7 +275,8 @@ def _rows(
     """Rows in the order image by image, and for each image target by target."""
     count = len(problems[0].images)
     scores = captures[0].scores
-    probabilities = torch.softmax(scores.double(), -1).cpu() if scores.ndim == 2 else None
+    several = scores.ndim == 2 and scores.shape[1] > 1
+    probabilities = torch.softmax(scores.double(), -1).cpu() if several else None
     explained = [problem.target(scores).tolist() for problem in problems]
     return [
         _row(image, problem, explained[at][image], probabilities, names, labels)
@@ -287,21 +295,35 @@ def _row(
 ) -> Row:
     name = names[image] if image < len(names) else f"image {image}"
     if problem.classes is None or probabilities is None:
-        return Row(image, name, str(problem.target), None, "", score, None)
+        return Row(image, name, getattr(problem.target, "__name__", str(problem.target)), None, "", score, None)
     index = problem.classes[image]
     label = labels[index] if index < len(labels) else f"class {index}"
     return Row(image, name, f"logit of class {index}", index, label, score, float(probabilities[image, index]))
 
 
-def _pictures(images: torch.Tensor) -> tuple[np.ndarray[Any, Any], ...]:
-    """What to draw on where no photos were given: each image stretched to the full range of grey or colour."""
+def _pictures(given: Sequence[Any], images: torch.Tensor) -> tuple[np.ndarray[Any, Any], ...]:
+    """What the maps are drawn on, one `(H, W, 3)` for each image.
+
+    Raises:
+        RequestError: the images are volumes, or there is not one picture for each image.
+    """
     if images.ndim != 4:
         raise RequestError("volumes have no picture to draw on; use explain()")
-    shown = images.detach().float().cpu()
-    low = shown.amin((1, 2, 3), keepdim=True)
-    spread = (shown.amax((1, 2, 3), keepdim=True) - low).clamp(min=1e-12)
-    scaled = ((shown - low) / spread * 255).round().to(torch.uint8)
-    colours = (
-        scaled if scaled.shape[1] == 3 else scaled.float().mean(1, keepdim=True).to(torch.uint8).expand(-1, 3, -1, -1)
-    )
-    return tuple(picture.permute(1, 2, 0).numpy() for picture in colours)
+    if not len(given):
+        return _stretched(images)
+    pictures = tuple(np.asarray(picture) for picture in given)
+    if len(pictures) != len(images):
+        raise RequestError(f"{len(pictures)} pictures for {len(images)} images: give one for each image")
+    pictures = tuple(np.stack([picture] * 3, -1) if picture.ndim == 2 else picture for picture in pictures)
+    for picture in pictures:
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise RequestError(f"a picture is bytes (H, W, 3) or (H, W), not {picture.dtype} {picture.shape}")
+    return pictures
+
+
+def _stretched(images: torch.Tensor) -> tuple[np.ndarray[Any, Any], ...]:
+    """Each image stretched to the full range; where it has not three channels, the grey of their mean."""
+    shown = images.detach().float().cpu().nan_to_num(0, 0, 0)
+    shown = shown if shown.shape[1] == 3 else shown.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    scaled = grids.normalise(shown) * 255
+    return tuple(picture.permute(1, 2, 0).numpy() for picture in scaled.round().to(torch.uint8))

@@ -90,7 +90,7 @@ def twin(
             step = _copy(parent.get_submodule(name))
             parent._modules[name] = step
             parent = step
-        parent.forward = lambda *_args, **_kwargs: altered  # type: ignore[method-assign]
+        parent.forward = lambda *_args, **_kwargs: altered
         return copied(inputs.expand(rows, *inputs.shape[1:]))
 
     return rerun

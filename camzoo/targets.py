@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 
 from camzoo.errors import RequestError
@@ -30,6 +32,24 @@ def select(outputs: Any) -> torch.Tensor:
     if isinstance(outputs, tuple | list) and outputs:
         return select(outputs[0])
     raise RequestError(f"the model returns {type(outputs).__name__}, in which there is no tensor of scores")
+
+
+def explained(target: Target, outputs: torch.Tensor, count: int) -> torch.Tensor:
+    """The scores `(N,)` that a target gives for the outputs of `N = count` images.
+
+    Raises:
+        RequestError: it gives something else, so that images would be mixed up or left out.
+    """
+    scores = target(outputs)
+    if not isinstance(scores, torch.Tensor) or scores.shape != (count,):
+        found = tuple(scores.shape) if isinstance(scores, torch.Tensor) else f"a {type(scores).__name__}"
+        raise RequestError(f"a target gives one score for each image, ({count},); {target} gives {found}")
+    return scores
+
+
+def settled(target: Target, outputs: torch.Tensor) -> Target:
+    """The same target with its class decided: altered images are scored at the class of the unaltered ones."""
+    return ClassLogit(tuple(target.indices(outputs).tolist())) if isinstance(target, TopClass) else target
 
 
 def row_of(target: Target, image: int) -> Target:
@@ -102,6 +122,25 @@ class TopClass:
         return "logit of the top class" if self.rank == 0 else f"logit of the class ranked {self.rank + 1}"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearScore:
+    """A fixed linear function of the outputs: `S_n = sum_j slopes_nj y_nj`.
+
+    Attributes:
+        slopes: `(N, classes)`.
+    """
+
+    slopes: torch.Tensor
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The scores `(N,)`."""
+        check_scores(outputs)
+        return (outputs * self.slopes).sum(1)
+
+    def __str__(self) -> str:
+        return "linear function of the logits"
+
+
 def rounds(target: object, count: int) -> list[Target]:
     """The targets of a comparison, one round after the other; each round has one target for each image.
 
@@ -134,19 +173,23 @@ def resolve(target: object, count: int) -> Target:
     """
     if target is None:
         return TopClass()
-    if isinstance(target, torch.Tensor):
+    if isinstance(target, torch.Tensor | np.ndarray | np.generic):
         target = target.tolist()
     if isinstance(target, Target):
         return target
-    if isinstance(target, int) and not isinstance(target, bool):
-        return ClassLogit((target,) * count)
+    if _is_index(target):
+        return ClassLogit((int(target),) * count)  # type: ignore[call-overload]
     if isinstance(target, Sequence) and not isinstance(target, str):
-        if not all(isinstance(entry, int) and not isinstance(entry, bool) for entry in target):
+        if not all(_is_index(entry) for entry in target):
             raise RequestError("a list of targets holds one class index for each image")
         if len(target) != count:
             raise RequestError(
                 f"{len(target)} targets for {count} image{'s'[: count != 1]}: give one for each image; "
                 "compare() takes several for one image as a nested list, [[281, 282]]"
             )
-        return ClassLogit(tuple(target))
+        return ClassLogit(tuple(int(entry) for entry in target))
     raise RequestError(f"a target is None, a class index, one index for each image or a callable, not {target!r}")
+
+
+def _is_index(entry: object) -> bool:
+    return isinstance(entry, Integral) and not isinstance(entry, bool)

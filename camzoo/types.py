@@ -6,7 +6,7 @@ All are frozen, and none prints its contents: their `repr` shows shape, dtype an
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -183,8 +183,22 @@ class Ask(Protocol):
         """The same for altered activations `(K, h, w)` of the layer: only what comes after the layer is run."""
         ...
 
-    def retake(self, images: Array) -> Capture:
-        """The evidence again, from altered images `(N, C, H, W)`, for the same targets."""
+    def retake(
+        self,
+        needs: frozenset[Evidence],
+        *,
+        images: Array = None,
+        layer: str | None = None,
+        slopes: Array = None,
+    ) -> Capture:
+        """The evidence again: from altered images `(N, C, H, W)`, at another layer, or for another score.
+
+        The other score is `sum_j slopes_nj y_nj`, a fixed linear function of the outputs `y (N, classes)`.
+        """
+        ...
+
+    def stages(self) -> tuple[str, ...]:
+        """The layers at which the model's grid changes its size, from shallow to deep: the last one of each size."""
         ...
 
     def head(self) -> Array | None:
@@ -215,7 +229,7 @@ class Evidence(enum.StrEnum):
     IMAGES = "images"
     INPUT_SCORES = "scores of altered inputs"
     ACTIVATION_SCORES = "scores of altered activations"
-    RETAKE = "captures of altered images"
+    RETAKE = "further captures"
     HEAD = "weights of a linear head"
     ATTENTION = "attention probabilities"
     ATTENTION_GRADIENTS = "attention gradients"
@@ -342,13 +356,19 @@ class Backend:
     offers: tuple[Offer, ...]
     explain: Callable[[Problem, str, Mapping[str, Any]], Heatmap] = field(repr=False)
 
-    def offer(self, method: str) -> Offer:
-        """The offer for a method.
+    def offer(self, method: str, options: Iterable[str] = ()) -> Offer:
+        """The offer for a method, with the options that are wanted.
 
         Raises:
-            NotOffered: there is none.
+            NotOffered: there is none, or it has no such option.
         """
         for offer in self.offers:
             if offer.method == method:
-                return offer
-        raise NotOffered(f"{self.name} has no {method}")
+                break
+        else:
+            raise NotOffered(f"{self.name} has no {method}")
+        for option in options:
+            if option not in offer.options:
+                listed = ", ".join(offer.options) or "none"
+                raise NotOffered(f"{method}@{self.name} has no option {option!r}; its options: {listed}")
+        return offer

@@ -62,6 +62,7 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
             values = _guided_backprop(problem, notes)
         else:
             values = _cams(problem, method, dict(options), notes)
+            notes += [] if options.get("aug_smooth") else _swallowed(values)
     maps = torch.from_numpy(values).to(problem.images.device)
     unique = tuple(dict.fromkeys(notes))
     return Heatmap(maps, offer.stage, offer.resolution, problem.image_size, method, NAME, unique)
@@ -73,12 +74,15 @@ def _refuse(problem: Problem, method: str, options: Mapping[str, Any]) -> None:
     svd = options.get("eigen_smooth") or any(name in _SVD for name in methods)
     if dtype == torch.bfloat16:
         raise NotOffered("pytorch-grad-cam works on NumPy arrays, which have no bfloat16")
-    if dtype == torch.float16 and (svd or "kpcacam" in methods):
+    if dtype == torch.float16 and svd:
         raise NotOffered("pytorch-grad-cam decomposes with NumPy, which has no linear algebra for float16")
     if svd and (cells := int(np.prod(problem.layout.shape))) > _MOST_CELLS:
         raise NotOffered(f"pytorch-grad-cam's SVD makes a {cells} x {cells} matrix of a grid of {cells} cells")
     if len(problem.image_size) != 2 and (options.get("aug_smooth") or any(name in _FLAT_ONLY for name in methods)):
         raise NotOffered("pytorch-grad-cam does this for images (N, C, H, W) only, not for volumes")
+    if 0.5 < options.get("ratio_channels_to_ablate", 1) < 1:
+        # The ratio is taken from both ends of the ranking; an overlap stops the reading of the scores.
+        raise NotOffered("pytorch-grad-cam loses channels at a ratio between 0.5 and 1, which is all of them already")
     if "shapleycam" in methods:
         problem.require_channels_first("pytorch-grad-cam's ShapleyCAM")
     if not any(True for _ in problem.model.parameters()):
@@ -114,6 +118,13 @@ def _cams(problem: Problem, method: str, settings: dict[str, Any], notes: list[s
     with _watched(problem, method, layers, notes), _released(_cam(problem, method, layers, settings)) as cam:
         parts = [[row] for row in rows] if method in _ONE_BY_ONE else [rows]
         return np.concatenate([_call(problem, method, cam, part, settings) for part in parts])
+
+
+def _swallowed(values: Any) -> list[str]:
+    """A note on maps that min-max left away from 1: the library divides by the maximum + 1e-7."""
+    peaks = [float(values[row].max()) for row in range(len(values))]
+    low = [f"map {row} peaks at {peak:.2g}" for row, peak in enumerate(peaks) if 0 < peak < 0.99]
+    return [f"{', '.join(low)}: its values are as small as the library's epsilons"] if low else []
 
 
 def _layers(problem: Problem, method: str, settings: dict[str, Any]) -> list[str]:
@@ -215,8 +226,8 @@ def _watched(problem: Problem, method: str, layers: Sequence[str], notes: list[s
             kept.setdefault(name, (output, output._version))
 
     handles = [problem.model.register_forward_hook(check)]
-    for name in layers:
-        handles.append(problem.model.get_submodule(name).register_forward_hook(functools.partial(keep, name)))
+    watch = {name: problem.model.get_submodule(name) for name in layers}
+    handles += [module.register_forward_hook(functools.partial(keep, name)) for name, module in watch.items()]
     try:
         yield
     finally:
@@ -344,7 +355,7 @@ backend = Backend(
             "ablationcam",
             "AblationCAM",
             *("aug_smooth", "eigen_smooth", "batch_size", "ratio_channels_to_ablate"),
-            note="a layer with negative outputs is ablated to its minimum - 1e7, not to zero",
+            note="negative outputs are ablated to the minimum - 1e7, again lower for each of batch_size channels",
         ),
         _offer("eigencam", "EigenCAM", *_OWN, note="centred, sign as NumPy gives it; explains no class"),
         _offer("eigengradcam", "EigenGradCAM", *_OWN, note="centred, sign as NumPy gives it"),
