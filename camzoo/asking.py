@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from camzoo import chunks, guard, layers, tail
-from camzoo.targets import ClassLogit, LinearScore, TopClass, row_of, select
+from camzoo.targets import LinearScore, row_of, select, settled
 from camzoo.types import Capture, Evidence, Layout, Make, Settings, Target
 
 PROBES = 2
@@ -49,7 +49,7 @@ class Asker:
 
     def score_inputs(self, image: int, make: Make, count: int) -> torch.Tensor:
         """The explained score of one image for each of `count` altered inputs: the whole model is run."""
-        target = row_of(self.settled(), image)
+        target = row_of(settled(self.target, self.scores), image)
 
         def compute(start: int, stop: int) -> torch.Tensor:
             return target(select(self.model(_inputs(make(start, stop)))))
@@ -59,7 +59,7 @@ class Asker:
     def score_activations(self, image: int, make: Make, count: int) -> torch.Tensor:
         """The same for altered activations of the layer: only what comes after the layer is run."""
         rerun = self._rerun(image)
-        target = row_of(self.settled(), image)
+        target = row_of(settled(self.target, self.scores), image)
         original = self.output[image : image + 1]
 
         def compute(start: int, stop: int) -> torch.Tensor:
@@ -77,18 +77,12 @@ class Asker:
         slopes: torch.Tensor | None = None,
     ) -> Capture:
         """The evidence again: from altered images, at another layer, or for another linear score."""
-        target = self.settled() if slopes is None else LinearScore(slopes)
+        target = settled(self.target, self.scores) if slopes is None else LinearScore(slopes)
         return self.again(layer or self.layer, self.images if images is None else images, target, needs)
 
     def stages(self) -> tuple[str, ...]:
         """The last layer of each grid size, from shallow to deep, down to the layer of this capture."""
         return layers.stages(self.model, self.images, self.layer)
-
-    def settled(self) -> Target:
-        """The target with its classes fixed, so that an altered input does not change what is explained."""
-        if isinstance(self.target, TopClass):
-            return ClassLogit(tuple(self.target.indices(self.scores).tolist()))
-        return self.target
 
     def head(self) -> torch.Tensor | None:
         """The weights `(N, K)` of each image's class, where the scores are pooling plus one linear layer.
@@ -115,7 +109,7 @@ class Asker:
             return None
         with torch.enable_grad():
             scores = self.scores.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.settled()(scores).sum(), scores)
+            (slope,) = torch.autograd.grad(settled(self.target, self.scores)(scores).sum(), scores)
         return slope @ linear.weight.detach()
 
     def _probe(self) -> torch.Tensor:

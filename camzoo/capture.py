@@ -12,13 +12,12 @@ from camzoo import guard, tail
 from camzoo.asking import Asker
 from camzoo.errors import RequestError
 from camzoo.layers import find_layout
-from camzoo.targets import explained, select, settled
+from camzoo.targets import class_indices, explained, select
 from camzoo.types import Capture, Evidence, Layout, Settings, Target
 
 GRADIENTS = frozenset({Evidence.GRADIENTS})
 _DERIVATIVES = frozenset({Evidence.GRADIENTS, Evidence.HESSIAN})
 _TAIL = frozenset({Evidence.ACTIVATION_SCORES, Evidence.HEAD})
-_RUNS = frozenset({Evidence.INPUT_SCORES, Evidence.ACTIVATION_SCORES, Evidence.RETAKE})
 
 
 @dataclass(slots=True)
@@ -111,10 +110,11 @@ def take(
             gradients=None if gradient is None else layout.to_grid(gradient),
             scores=scores,
             explained=score.detach(),
+            classes=class_indices(target, scores),
             images=images,
             hessian_product=None if hessian is None else layout.to_grid(hessian),
             seed=seed,
-            ask=asker(settled(target, scores) if needs & _RUNS else target),
+            ask=asker(target),
         )
         for target, score, (gradient, hessian) in zip(targets, scored, derivatives, strict=True)
     ]

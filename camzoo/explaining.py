@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from camzoo import backends, degenerate, native, specs, targets
+from camzoo.binding import bind
 from camzoo.errors import DegenerateMapWarning, unknown
 from camzoo.problems import check_images, layer_name, pose
 from camzoo.types import Heatmap, Settings, Stage
@@ -23,6 +24,9 @@ def explain(
     target: object = None,
     stage: Stage | str = Stage.NORMALISED,
     seed: int = 0,
+    forward_args: Sequence[Any] = (),
+    forward_kwargs: Mapping[str, Any] | None = None,
+    output: Callable[[Any], torch.Tensor] | None = None,
     chunk: int | None = None,
     amp: torch.dtype | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -40,6 +44,9 @@ def explain(
             outputs to scores `(N,)`.
         stage: "raw" (signed), "rectified" or "normalised" (0 to 1 for each map).
         seed: where every random number of the method comes from.
+        forward_args: further inputs of the model, after the images.
+        forward_kwargs: keyword inputs of the model.
+        output: from what the model returns to its scores, where that is not a tensor, a first entry or `logits`.
         chunk: how many inputs to run at a time in methods that run many; None for as many as memory allows.
         amp: dtype of autocast in these runs, such as `torch.bfloat16`; None for the model's own precision.
         progress: called with the number of inputs done and their number, in methods that run many.
@@ -64,6 +71,7 @@ def explain(
     if stage not in list(Stage):
         raise unknown("stage", stage, Stage)
     images = check_images(model, images)
+    model = bind(model, forward_args, forward_kwargs, output)
     if computation.backend == native.NAME:
         name = layer_name(model, layer, images)
         wanted = targets.resolve(target, len(images))

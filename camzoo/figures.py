@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.textpath import text_to_path
 
 from camzoo import render
-from camzoo.agreement import MEASURES
+from camzoo.agreement import MEASURES, Agreement
 from camzoo.study import Cell, Row, Study
 
-PANEL = 1.75  # inches
-INK, FAINT, EMPTY = "#1a1a1a", "#6b6b6b", "#f0f0f0"
+# All lengths are in inches.
+PANEL, GAP, CAPTIONS = 1.5, 0.07, 0.42
+LEFT, RIGHT, HEAD, FOOT = 0.08, 0.55, 0.52, 0.24
+FIELD, SMALL_FIELD, MOST_NUMBERS = 0.34, 0.16, 20
+LARGEST = 30_000
+"""The most pixels along a side of a PNG; beyond, the resolution is lowered."""
+
+Style = dict[str, Any]
+INK, FAINT, EMPTY = "#1a1a1a", "#5f5f5f", "#f0f0f0"
 
 
 def comparison(
@@ -28,78 +40,73 @@ def comparison(
 
     Args:
         study: what to show.
-        columns: methods beside each other; where there are more, a row goes on in the next line.
+        columns: the most methods beside each other; where there are more, a row goes on in the next line.
         colours: name of a matplotlib colour map.
         opacity: of the maps over the picture.
     """
     computations = len(study.computations)
-    columns = min(columns, computations)
     lines = math.ceil(computations / columns)
-    heights = len(study.rows) * lines
-    width, height = (columns + 1) * PANEL + 0.55, heights * (PANEL + 0.44) + 0.75
+    columns = math.ceil(computations / lines)
+    width = LEFT + (columns + 1) * (PANEL + GAP) + RIGHT
+    height = HEAD + len(study.rows) * lines * (PANEL + CAPTIONS) - CAPTIONS + FOOT
     figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
-    figure.suptitle(
-        f"{study.model}   layer {study.layer} ({study.layout})",
-        x=0.12 / width,
-        y=1 - 0.14 / height,
-        ha="left",
-        va="top",
-        fontsize=9,
-        color=INK,
-    )
-    grid = figure.add_gridspec(
-        heights,
-        columns + 1,
-        left=0.1 / width,
-        right=1 - 0.55 / width,
-        top=1 - 0.72 / height,
-        bottom=0.3 / height,
-        wspace=0.06,
-        hspace=0.44 / PANEL,
-    )
+    title = f"{study.model}   layer {study.layer} ({study.layout})"
+    style: Style = {"fontsize": 9, "color": INK, "ha": "left", "va": "top", "parse_math": False}
+    figure.text(LEFT / width, 1 - 0.09 / height, _fit(title, 9, width - LEFT - RIGHT), **style)
+
+    def panel(line: int, column: int) -> Axes:
+        bottom = height - HEAD - line * (PANEL + CAPTIONS) - PANEL
+        left = LEFT + column * (PANEL + GAP)
+        return figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))
+
     for number, row in enumerate(study.rows):
         picture = study.pictures[row.image]
-        _photo(figure.add_subplot(grid[number * lines, 0]), picture, row)
+        _photo(panel(number * lines, 0), picture, row)
         for at, cell in enumerate(study.of(number)):
-            axes = figure.add_subplot(grid[number * lines + at // columns, 1 + at % columns])
-            _map(axes, picture, cell, colours, opacity)
-    _scale(figure, colours, width, height)
+            _map(panel(number * lines + at // columns, 1 + at % columns), picture, cell, colours, opacity)
+    box = ((width - RIGHT + 0.04) / width, (height - HEAD - PANEL) / height, 0.1 / width, PANEL / height)
+    _scale(figure.add_axes(box), colours, opacity)
     return figure
 
 
 def _photo(axes: Axes, picture: render.Picture, row: Row) -> None:
     axes.imshow(picture)
-    axes.set_title(_short(row.title, 30), fontsize=7.5, color=INK, fontweight="bold", pad=3)
-    axes.set_xlabel(_short(row.name, 32), fontsize=6.5, color=FAINT, labelpad=2)
-    _bare(axes)
+    _caption(axes, row.title, row.name, "bold")
 
 
 def _map(axes: Axes, picture: render.Picture, cell: Cell, colours: str, opacity: float) -> None:
-    computation = cell.computation
-    name = str(computation).removesuffix(f"@{computation.backend}")
-    axes.set_title(_short(name, 27), fontsize=7.5, color=INK, pad=3)
-    _bare(axes)
+    backend = cell.computation.backend
+    method = str(cell.computation).removesuffix(f"@{backend}")
+    style: Style = {"transform": axes.transAxes, "ha": "center", "color": INK, "parse_math": False}
     if cell.heatmap is None:
-        text = f"{cell.status}\n\n" + textwrap.fill(cell.reason, 30, max_lines=7, placeholder=" ...")
-        axes.imshow(np.full_like(picture, 240))
-        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=5.5, color=INK)
-        axes.set_xlabel(computation.backend, fontsize=6.5, color=FAINT, labelpad=2)
-        return
-    height, width = picture.shape[:2]
-    values = render.at_size(cell.heatmap, 0, (height, width))
+        axes.imshow(np.full_like(picture, int(EMPTY[1:3], 16)))
+        reason = textwrap.fill(_printable(cell.reason), 32, max_lines=9, placeholder=" ...")
+        axes.text(0.5, 0.88, cell.status, va="top", fontsize=7, fontweight="bold", **style)
+        axes.text(0.5, 0.74, reason, va="top", fontsize=5.5, **style)
+        return _caption(axes, method, backend)
+    values = render.at_size(cell.heatmap, 0, (picture.shape[0], picture.shape[1]))
     axes.imshow(render.overlay(picture, values, colours, opacity))
-    axes.set_xlabel(f"{computation.backend}   {_seconds(cell.seconds)}", fontsize=6.5, color=FAINT, labelpad=2)
     if cell.warning:
-        said = textwrap.fill(cell.warning, 34, max_lines=3, placeholder=" ...")
-        box = {"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 2}
-        axes.text(0.5, 0.04, said, transform=axes.transAxes, ha="center", va="bottom", fontsize=5.5, bbox=box)
+        said = textwrap.fill(_printable(cell.warning), 30, max_lines=5, placeholder=" ...")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+        axes.text(0.5, 0.5, said, va="center", fontsize=5.5, bbox=box, **style)
+    return _caption(axes, method, f"{backend}   {_seconds(cell.seconds)}")
 
 
-def _scale(figure: Figure, colours: str, width: float, height: float) -> None:
-    """The one scale of all maps, drawn as it looks over mid-grey."""
-    tall = min(2.2, height - 1.1)
-    axes = figure.add_axes((1 - 0.46 / width, (height - 0.72 - tall) / height, 0.11 / width, tall / height))
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), colours), cax=axes, ticks=[0, 0.5, 1])
+def _caption(axes: Axes, above: str, below: str, weight: str = "normal") -> None:
+    size = _size(above, 8, PANEL, weight)
+    title = _fit(above, size, PANEL, weight)
+    axes.set_title(title, fontsize=size, fontweight=weight, color=INK, pad=3, parse_math=False)
+    axes.set_xlabel(_fit(below, 6.5, PANEL), fontsize=6.5, color=FAINT, labelpad=2, parse_math=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _scale(axes: Axes, colours: str, opacity: float) -> None:
+    """The one scale of all maps, as it looks over mid-grey."""
+    shades = opacity * matplotlib.colormaps[colours](np.linspace(0, 1, 256))[:, :3] + (1 - opacity) * 0.5
+    bar = axes.figure.colorbar(ScalarMappable(Normalize(0, 1), ListedColormap(shades)), cax=axes, ticks=[0, 0.5, 1])
     bar.outline.set_visible(False)
     axes.tick_params(labelsize=6, length=2, colors=FAINT)
 
@@ -107,59 +114,108 @@ def _scale(figure: Figure, colours: str, width: float, height: float) -> None:
 def agreement(study: Study) -> Figure:
     """For each measure a matrix of every pair of maps, the mean over the rows in which both are defined."""
     tables = [study.agreement(number) for number in range(len(study.rows))]
-    names = tables[0].names if tables else ()
-    side = max(2.6, 0.34 * len(names) + 1.2)
-    figure = Figure(figsize=(3 * side + 0.8, side + 1.6), dpi=140, facecolor="white", layout="constrained")
-    panels = figure.subplots(1, len(MEASURES), squeeze=False)[0]
-    for axes, measure in zip(panels, MEASURES, strict=True):
-        _matrix(axes, _mean([table.values[measure] for table in tables]), names, measure)
-    figure.supxlabel("maps rectified and min-max scaled; an empty field is undefined", fontsize=7, color=FAINT)
+    names = [name for name in map(str, study.computations) if any(name in table.names for table in tables)]
+    labels = [_fit(name, 7, 2.6) for name in names]
+    notes = _notes(tables)
+    field = FIELD if len(names) <= MOST_NUMBERS else SMALL_FIELD
+    side, margin = max(1.2, field * len(names)), max([_width(label, 7) for label in labels], default=0) + 0.2
+    head, foot = 0.36, margin + 0.3 + 0.13 * len(notes)
+    width, height = margin + len(MEASURES) * (side + 0.72), head + side + foot
+    figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
+    for number, measure in enumerate(MEASURES):
+        left = margin + number * (side + 0.72)
+        axes = figure.add_axes((left / width, foot / height, side / width, side / height))
+        bar = figure.add_axes(((left + side + 0.1) / width, foot / height, 0.1 / width, side / height))
+        _matrix(axes, bar, _mean(tables, names, measure), measure)
+        axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=7, parse_math=False)
+        axes.set_yticks(range(len(names)), [] if number else labels, fontsize=7, parse_math=False)
+    style: Style = {"fontsize": 6.5, "color": FAINT, "va": "bottom", "linespacing": 1.35, "parse_math": False}
+    told = [_fit(note, 6.5, width - 2 * LEFT) for note in [_what(len(tables)), *notes]]
+    figure.text(LEFT / width, 0.08 / height, "\n".join(told), **style)
     return figure
 
 
-def _matrix(axes: Axes, values: render.Picture, names: Sequence[str], measure: str) -> None:
+def _matrix(axes: Axes, bar: Axes, values: render.Picture, measure: str) -> None:
     low = 0 if "overlap" in measure else -1
-    image = axes.imshow(values, cmap="viridis" if low == 0 else "RdBu_r", vmin=low, vmax=1)
-    axes.set_title(measure, fontsize=9, color=INK)
-    small = max(4.0, 8 - len(names) / 12)
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=small)
-    axes.set_yticks(range(len(names)), names if measure == MEASURES[0] else [], fontsize=small)
-    axes.set_facecolor(EMPTY)
+    colours = matplotlib.colormaps["viridis" if low == 0 else "RdBu_r"].with_extremes(bad=EMPTY)
+    norm = Normalize(low, 1)
+    scale = ScalarMappable(norm, colours)
+    axes.set_title(measure.capitalize(), fontsize=9, color=INK, pad=4)
+    axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+    axes.figure.colorbar(scale, cax=bar, ticks=[low, (low + 1) / 2, 1]).outline.set_visible(False)
+    bar.tick_params(labelsize=6, length=2, colors=FAINT)
+    if values.size:
+        axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
-        if len(names) <= 16 and math.isfinite(value):
-            dark = abs(value) > 0.6 if low else value < 0.55
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5.5, color="white" if dark else INK)
-    axes.figure.colorbar(image, ax=axes, shrink=0.7).ax.tick_params(labelsize=6)
+        if len(values) <= MOST_NUMBERS:
+            known = math.isfinite(value)
+            dark = known and np.dot(scale.to_rgba(value)[:3], (0.299, 0.587, 0.114)) < 0.5
+            style: Style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": "white" if dark else INK}
+            axes.text(j, i, f"{value:.2f}" if known else "n/a", **style)
 
 
-def _mean(matrices: Sequence[render.Picture]) -> render.Picture:
+def _mean(tables: Sequence[Agreement], names: Sequence[str], measure: str) -> render.Picture:
     """The mean over rows, leaving out what is undefined; undefined where all are."""
-    stacked = np.stack(matrices)
-    defined = np.isfinite(stacked).sum(0)
-    return np.where(defined, np.nansum(stacked, 0) / np.maximum(defined, 1), math.nan)
+    total, count = np.zeros((2, len(names), len(names)))
+    for table in tables:
+        at = [names.index(name) for name in table.names]
+        values = table.values[measure]
+        total[np.ix_(at, at)] += np.nan_to_num(values)
+        count[np.ix_(at, at)] += np.isfinite(values)
+    return np.where(count, total / np.maximum(count, 1), math.nan)
+
+
+def _what(rows: int) -> str:
+    mean = f"mean of {rows} images or targets; " if rows > 1 else ""
+    return f"{mean}maps rectified and min-max scaled, on the layer's grid where both have it, else on the pixels"
+
+
+def _notes(tables: Sequence[Agreement], most: int = 6) -> list[str]:
+    """Which maps are undefined, and why."""
+    notes = list(dict.fromkeys(f"n/a: {name} is {why}" for table in tables for name, why in table.undefined.items()))
+    return notes if len(notes) <= most else [*notes[: most - 1], f"and {len(notes) - most + 1} more"]
 
 
 def png(figure: Figure) -> bytes:
     """A figure as PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=min(figure.dpi, LARGEST / max(figure.get_size_inches())))
     return buffer.getvalue()
-
-
-def _bare(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _short(text: str, most: int) -> str:
-    # A dollar sign would start a formula.
-    return (text if len(text) <= most else text[: most - 3] + "...").replace("$", r"\$")
 
 
 def _seconds(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
+def _printable(text: str) -> str:
+    """One line of what the font has a glyph for: it would warn of every other character, and draw a box."""
+    return "".join(letter if ord(letter) in _glyphs() else "?" for letter in " ".join(text.split()))
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    known: Any = get_font(findfont(FontProperties())).get_charmap()
+    return frozenset(known)
+
+
+def _width(text: str, size: float, weight: str = "normal") -> float:
+    """How wide a line of text is."""
+    points: float = text_to_path.get_text_width_height_descent(text, FontProperties(size=size, weight=weight), False)[0]
+    return points / 72
+
+
+def _size(text: str, size: float, width: float, weight: str = "normal") -> float:
+    """The font size at which a text fits, three quarters of what was wanted at the least."""
+    return max(0.75 * size, min(size, size * width / max(_width(_printable(text), size, weight), 1e-6)))
+
+
+def _fit(text: str, size: float, width: float, weight: str = "normal") -> str:
+    """A text on one line, its end left out where it is too wide."""
+    kept = text = _printable(text)
+    while len(kept) > 1 and _width(text, size, weight) > 1.001 * width:
+        kept = kept[:-1]
+        text = kept.rstrip() + "..."
+    return text

@@ -16,8 +16,9 @@ NAME = "camzoo"
 
 
 def needs(names: Iterable[str]) -> frozenset[Evidence]:
-    """The evidence that methods need together."""
-    return frozenset().union(*(methods.find(name).needs for name in names))
+    """The evidence that methods need together; one that is not offered needs none, and is refused when it is asked for."""
+    wanted = set(names)
+    return frozenset().union(*(method.needs for method in methods.TABLE if method.name in wanted))
 
 
 def evidence(

@@ -52,6 +52,13 @@ def settled(target: Target, outputs: torch.Tensor) -> Target:
     return ClassLogit(tuple(target.indices(outputs).tolist())) if isinstance(target, TopClass) else target
 
 
+def class_indices(target: Target, outputs: torch.Tensor) -> torch.Tensor | None:
+    """The class of each image `(N,)`, on the device, where the target is the logit of one; else None."""
+    if isinstance(target, TopClass):
+        return target.indices(outputs)
+    return torch.tensor(target.classes, device=outputs.device) if isinstance(target, ClassLogit) else None
+
+
 def row_of(target: Target, image: int) -> Target:
     """The target of one image of a batch, for any number of rows; a callable means all rows alike."""
     return ClassLogit((target.classes[image],)) if isinstance(target, ClassLogit) else target
@@ -193,3 +200,176 @@ def resolve(target: object, count: int) -> Target:
 
 def _is_index(entry: object) -> bool:
     return isinstance(entry, Integral) and not isinstance(entry, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassProbability:
+    """The softmax probability of a class: `S_n = softmax(y_n)_c`, in 0..1.
+
+    Attributes:
+        index: the class `c`, the same for every image.
+    """
+
+    index: int
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The scores `(N,)`."""
+        return ClassLogit((self.index,))(torch.softmax(outputs, 1))
+
+    def __str__(self) -> str:
+        return f"probability of class {self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Why one class rather than another: `S_n = y_nc - y_nd`.
+
+    Attributes:
+        index: the class `c`.
+        against: the class `d`.
+    """
+
+    index: int
+    against: int
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The scores `(N,)`."""
+        return ClassLogit((self.index,))(outputs) - ClassLogit((self.against,))(outputs)
+
+    def __str__(self) -> str:
+        return f"logit of class {self.index} less that of class {self.against}"
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralClasses:
+    """Several classes at once: `S_n = sum_c y_nc`.
+
+    Attributes:
+        indices: the classes.
+    """
+
+    indices: tuple[int, ...]
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The scores `(N,)`."""
+        return torch.stack([ClassLogit((index,))(outputs) for index in self.indices]).sum(0)
+
+    def __str__(self) -> str:
+        return f"sum of the logits of classes {', '.join(map(str, self.indices))}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """A class within a mask, for models that score every pixel: `S_n = sum_ij m_ij y_ncij`.
+
+    Attributes:
+        index: the class `c`.
+        mask: `m (H, W)`, the pixels that count; None for those where the class is the top one.
+    """
+
+    index: int
+    mask: torch.Tensor | None = None
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The scores `(N,)`, of outputs `(N, classes, H, W)`.
+
+        Raises:
+            RequestError: the outputs are not of that form, or the mask does not fit them.
+        """
+        if outputs.ndim != 4:
+            raise RequestError(f"segmentation needs outputs (N, classes, H, W), the model gives {tuple(outputs.shape)}")
+        if not 0 <= self.index < outputs.shape[1]:
+            raise RequestError(f"class {self.index} is out of range: the model has {outputs.shape[1]} classes")
+        mask = outputs.argmax(1) == self.index if self.mask is None else self.mask.to(outputs.device)
+        if mask.shape[-2:] != outputs.shape[-2:]:
+            raise RequestError(f"the mask is {tuple(mask.shape)}, the outputs are {tuple(outputs.shape)}")
+        return (outputs[:, self.index] * mask).sum((1, 2))
+
+    def __str__(self) -> str:
+        return f"logits of class {self.index} within {'its own pixels' if self.mask is None else 'a mask'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One raw output, for regression: `S_n = y_n[place]`.
+
+    Attributes:
+        place: index into the outputs of one image; empty where the model gives one number.
+    """
+
+    place: tuple[int, ...] = ()
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The scores `(N,)`.
+
+        Raises:
+            RequestError: there is no such output, or it is more than one number.
+        """
+        try:
+            scores = outputs[(slice(None), *self.place)]
+        except IndexError:
+            raise RequestError(f"there is no output {self.place} in {tuple(outputs.shape)}") from None
+        if scores.numel() != len(outputs):
+            raise RequestError(f"output {self.place} of {tuple(outputs.shape)} is more than one number an image")
+        return scores.reshape(len(outputs))
+
+    def __str__(self) -> str:
+        return f"output {', '.join(map(str, self.place))}".strip()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Similarity:
+    """How like a reference an embedding is: the cosine `S_n = <y_n, r> / (|y_n| |r|)`, in -1..1.
+
+    Attributes:
+        reference: the embedding `r (D,)`.
+    """
+
+    reference: torch.Tensor
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The scores `(N,)`, of embeddings `(N, D)`."""
+        return torch.nn.functional.cosine_similarity(outputs, self.reference.to(outputs)[None], dim=1)
+
+    def __str__(self) -> str:
+        return "cosine similarity to a reference"
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The score of the detection that best matches a box, weighted by how well: `max over d of IoU(d) * score_d`.
+
+    For models that give, for each image, a mapping with `boxes (D, 4)` as `x0, y0, x1, y1`, `scores (D,)` and
+    `labels (D,)`, as torchvision's do. It is an output selector: `explain(detector, images, output=Detection(box),
+    target=Output())`. The match is found without a derivative; the score carries one. An image without a detection of
+    the class has score 0, and so an empty map.
+
+    Attributes:
+        box: `x0, y0, x1, y1` in pixels.
+        label: the class that counts; None for any.
+    """
+
+    box: tuple[float, float, float, float]
+    label: int | None = None
+
+    def __call__(self, outputs: Sequence[Mapping[str, torch.Tensor]]) -> torch.Tensor:
+        """The scores `(N,)`."""
+        return torch.stack([self._best(found) for found in outputs])
+
+    def _best(self, found: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        overlap = _iou(found["boxes"].detach(), found["boxes"].new_tensor(self.box))
+        if self.label is not None:
+            overlap = overlap * (found["labels"] == self.label)
+        matches = overlap * found["scores"].detach()
+        if matches.numel() == 0 or not bool(matches.max() > 0):
+            return found["scores"].sum() * 0
+        best = int(matches.argmax())
+        return overlap[best] * found["scores"][best]
+
+
+def _iou(boxes: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of boxes `(D, 4)` with one box."""
+    low, high = torch.maximum(boxes[:, :2], box[:2]), torch.minimum(boxes[:, 2:], box[2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
+    return shared / (areas - shared)

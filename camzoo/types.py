@@ -248,6 +248,7 @@ class Capture(_Frozen):
         gradients: `G = dS/dA`, `(N, K, h, w)`.
         scores: the model's outputs, `(N, classes)`.
         explained: `S`, the score that is explained, `(N,)`.
+        classes: the class of each image, `(N,)`, where the score is its logit.
         images: what the model was given, `(N, C, H, W)`.
         hessian_product: `d/dA <G, A>` with the second `A` held fixed, `(N, K, h, w)`.
         seed: where every random number of a method comes from.
@@ -264,6 +265,7 @@ class Capture(_Frozen):
     gradients: Array = None
     scores: Array = None
     explained: Array = None
+    classes: Array = None
     images: Array = None
     hessian_product: Array = None
     seed: int = 0

@@ -66,7 +66,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "shapley-values": {"cells": 2},
     "gradient-shap": {"n_samples": 10},
     "layer-gradient-shap": {"n_samples": 10},
-    **dict.fromkeys(_SMOOTHING, {"n_samples": 25}),
+    **{method: {"n_samples": 25} for method in _SMOOTHING},
 }
 
 # The filters of warnings belong to the whole process: two threads that change them could not both put them back.
@@ -101,10 +101,13 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
             torch.manual_seed(problem.seed)
             np.random.seed(problem.seed % 2**32)
             attributions, remarks = _attributions(problem, method, options, rows)
-            parts.append(_one_map(problem, method, attributions.detach()))
+            parts.append(_one_map(problem, method, attributions))
             notes += remarks
     unique = tuple(dict.fromkeys(notes))
     return Heatmap(torch.cat(parts), offer.stage, offer.resolution, problem.image_size, method, NAME, unique)
+
+
+_Settings = Mapping[str, Any]
 
 
 class _Score(nn.Module):
@@ -121,7 +124,7 @@ class _Score(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         outputs = _outputs(self.model, images)
-        return torch.cat([self._scores(chunk) for chunk in outputs.split(len(self.rows))])
+        return torch.cat([self._scores(chunk) for chunk in torch.split(outputs, len(self.rows))])
 
     def _scores(self, outputs: torch.Tensor) -> torch.Tensor:
         """A Target takes a row for each image of the problem: one image's row stands in for the others."""
@@ -143,8 +146,8 @@ def _attributions(
 ) -> tuple[torch.Tensor, list[str]]:
     """What captum gives for some of the images, `(len(rows), ...)`, and what the reader of it should know."""
     images, score = problem.images[rows], _Score(problem, rows)
-    library = _build(problem, method, score)
     settings = {**_DEFAULTS.get(method, {}), **options}
+    library = _build(problem, method, settings, score)
     takes = inspect.signature(library.attribute).parameters
     arguments = {name: make(problem, method, settings, images) for name, make in _ARGUMENTS.items() if name in takes}
     # What nobody has set is left to captum's own default.
@@ -152,7 +155,7 @@ def _attributions(
     if method in _SMOOTHING:
         arguments["abs"] = False  # which NoiseTunnel hands on to Saliency
     try:
-        attributions = library.attribute(images, **arguments)
+        attributions = library.attribute(images, **arguments).detach()
     except (TypeError, RuntimeError, AttributeError) as error:
         if limit := _limit_behind(problem, method, error):
             raise NotOffered(limit) from error
@@ -161,13 +164,18 @@ def _attributions(
     return attributions, notes
 
 
-def _build(problem: Problem, method: str, score: _Score) -> Any:
+def _build(problem: Problem, method: str, settings: _Settings, score: _Score) -> Any:
     """The object of the library."""
     offer = backend.offer(method)
+    kind = _kind(offer.calls)
     if method in _SMOOTHING:
-        return _kind(offer.calls)(_kind("Saliency")(score))
+        return kind(_kind("Saliency")(score))
+    if "alpha" in settings:
+        from captum._utils.models.linear_model import SkLearnLasso  # where Lime's documentation has it from
+
+        return kind(score, interpretable_model=SkLearnLasso(alpha=settings["alpha"]))
     at_layer = offer.resolution is Resolution.LAYER or method == "guided-gradcam"
-    return _kind(offer.calls)(score, problem.layer_module) if at_layer else _kind(offer.calls)(score)
+    return kind(score, problem.layer_module) if at_layer else kind(score)
 
 
 def _kind(name: str) -> Any:
@@ -203,7 +211,6 @@ def _completeness(score: _Score, images: torch.Tensor, baselines: Any, attributi
 
 # What captum is asked with, by captum's own names of parameters.
 
-_Settings = Mapping[str, Any]
 _Make = Callable[[Problem, str, _Settings, torch.Tensor], Any]
 
 
@@ -506,7 +513,7 @@ backend = Backend(
             note="14 x 14 patches, swapped between the images of a batch: 197 passes",
         ),
         _at_pixels(
-            *("lime", "Lime", "cells", "n_samples", "baselines", "batch_size"),
+            *("lime", "Lime", "cells", "n_samples", "alpha", "baselines", "batch_size"),
             note="7 x 7 patches, n_samples=300 passes (25 in captum); lasso with alpha=0.01",
         ),
         _at_pixels(

@@ -8,7 +8,23 @@ from dataclasses import dataclass
 
 from camzoo.errors import unknown
 from camzoo.grids import Array
+from camzoo.methods.center import center
+from camzoo.methods.counterfactual_gradcam import counterfactual_gradcam
+from camzoo.methods.dff import dff
+from camzoo.methods.eigencam import eigencam
+from camzoo.methods.eigengradcam import eigengradcam
+from camzoo.methods.fem import fem
 from camzoo.methods.gradcam import gradcam
+from camzoo.methods.gradcam_elementwise import gradcam_elementwise
+from camzoo.methods.gradcam_plus_plus import gradcam_plus_plus
+from camzoo.methods.hirescam import hirescam
+from camzoo.methods.kpcacam import kpcacam
+from camzoo.methods.layercam import layercam
+from camzoo.methods.random import random
+from camzoo.methods.segeigencam import segeigencam
+from camzoo.methods.sobel import sobel
+from camzoo.methods.uniform import uniform
+from camzoo.methods.xgradcam import xgradcam
 from camzoo.types import Capture, Evidence, Resolution
 
 
@@ -37,7 +53,27 @@ class Method:
 
 GRADIENTS = frozenset({Evidence.GRADIENTS})
 
-TABLE: tuple[Method, ...] = (Method("gradcam", gradcam, GRADIENTS),)
+IMAGES = frozenset({Evidence.IMAGES})
+
+TABLE: tuple[Method, ...] = (
+    Method("gradcam", gradcam, GRADIENTS),
+    Method("counterfactual-gradcam", counterfactual_gradcam, GRADIENTS),
+    Method("gradcam++", gradcam_plus_plus, GRADIENTS),
+    Method("hirescam", hirescam, GRADIENTS),
+    Method("gradcam-elementwise", gradcam_elementwise, GRADIENTS),
+    Method("xgradcam", xgradcam, GRADIENTS),
+    Method("layercam", layercam, GRADIENTS),
+    Method("eigengradcam", eigengradcam, GRADIENTS),
+    Method("segeigencam", segeigencam, GRADIENTS),
+    Method("dff", dff, GRADIENTS),
+    Method("eigencam", eigencam),
+    Method("kpcacam", kpcacam),
+    Method("fem", fem),
+    Method("random", random),
+    Method("uniform", uniform),
+    Method("center", center),
+    Method("sobel", sobel, IMAGES, Resolution.IMAGE),
+)
 
 __all__ = ["TABLE", "Capture", "Method", "find", "gradcam"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array_api_compat import array_namespace
 
-from camzoo.grids import Array, spatial_axes
+from camzoo.grids import Array
+from camzoo.methods._arrays import flat, weighted_sum
 from camzoo.types import Capture
 
 
@@ -27,5 +28,4 @@ def gradcam(capture: Capture) -> Array:
     """
     activations, gradients = capture.activations, capture.gradients
     xp = array_namespace(activations, gradients)
-    weights = xp.mean(gradients, axis=spatial_axes(gradients, leading=2), keepdims=True)
-    return xp.sum(weights * activations, axis=1)
+    return weighted_sum(xp.mean(flat(gradients), axis=-1), activations)

@@ -32,7 +32,7 @@ def occlusion(
         The RAW map `(N, H, W)` on the image's pixels, in units of the score.
 
     Source:
-        Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014, arXiv 1311.2901, section 4.2.
+        Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014, arXiv 1311.2901.
     """
     images = capture.images
     xp = array_namespace(images)

@@ -45,7 +45,11 @@ def rise(capture: Capture, *, masks: int = 4000, cells: int = 7, keep: float = 0
     maps = []
     for image in range(images.shape[0]):
         photo = images[image]
-        scores = asked(capture).score_inputs(image, lambda a, b, x=photo: draw(a, b)[:, None] * x[None], masks)
+
+        def make(start: int, stop: int, photo: Array = photo) -> Array:
+            return draw(start, stop)[:, None] * photo[None]
+
+        scores = asked(capture).score_inputs(image, make, masks)
         total = xp.zeros_like(photo[0])
         for start in range(0, masks, _BLOCK):  # the masks are drawn again, since all at once would not fit
             stop = min(start + _BLOCK, masks)

@@ -46,5 +46,7 @@ def smoothgradcam_plus_plus(capture: Capture, *, samples: int = 4, std: float = 
     share = second * rectify(first)
     # Where the first mean is not positive the weight is zero whatever alpha is, also where alpha is 1/0.
     idle = share == 0
-    alpha_relu = xp.where(idle, xp.zeros_like(share), share / xp.where(idle, xp.ones_like(share), 2 * second + totals * third))
+    alpha_relu = xp.where(
+        idle, xp.zeros_like(share), share / xp.where(idle, xp.ones_like(share), 2 * second + totals * third)
+    )
     return weighted_sum(xp.sum(alpha_relu, axis=spatial_axes(activations, leading=2)), activations)
