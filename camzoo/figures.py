@@ -23,7 +23,7 @@ from camzoo.agreement import MEASURES, Agreement
 from camzoo.study import Cell, Row, Study
 
 # All lengths are in inches.
-PANEL, GAP, CAPTIONS = 1.5, 0.07, 0.42
+PANEL, GAP, CAPTIONS, APART = 1.5, 0.07, 0.42, 0.16
 LEFT, RIGHT, HEAD, FOOT = 0.08, 0.55, 0.52, 0.24
 FIELD, SMALL_FIELD, MOST_NUMBERS = 0.34, 0.16, 20
 LARGEST = 30_000
@@ -48,22 +48,23 @@ def comparison(
     lines = math.ceil(computations / columns)
     columns = math.ceil(computations / lines)
     width = LEFT + (columns + 1) * (PANEL + GAP) + RIGHT
-    height = HEAD + len(study.rows) * lines * (PANEL + CAPTIONS) - CAPTIONS + FOOT
+    block = lines * (PANEL + CAPTIONS) + (APART if lines > 1 else 0)
+    height = HEAD + len(study.rows) * block - CAPTIONS + FOOT
     figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
-    title = f"{study.model}   layer {study.layer} ({study.layout})"
+    title = f"{study.model} · layer {study.layer} ({study.layout})"
     style: Style = {"fontsize": 9, "color": INK, "ha": "left", "va": "top", "parse_math": False}
     figure.text(LEFT / width, 1 - 0.09 / height, _fit(title, 9, width - LEFT - RIGHT), **style)
 
-    def panel(line: int, column: int) -> Axes:
-        bottom = height - HEAD - line * (PANEL + CAPTIONS) - PANEL
+    def panel(row: int, line: int, column: int) -> Axes:
+        bottom = height - HEAD - row * block - line * (PANEL + CAPTIONS) - PANEL
         left = LEFT + column * (PANEL + GAP)
         return figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))
 
     for number, row in enumerate(study.rows):
         picture = study.pictures[row.image]
-        _photo(panel(number * lines, 0), picture, row)
+        _photo(panel(number, 0, 0), picture, row)
         for at, cell in enumerate(study.of(number)):
-            _map(panel(number * lines + at // columns, 1 + at % columns), picture, cell, colours, opacity)
+            _map(panel(number, at // columns, 1 + at % columns), picture, cell, colours, opacity)
     box = ((width - RIGHT + 0.04) / width, (height - HEAD - PANEL) / height, 0.1 / width, PANEL / height)
     _scale(figure.add_axes(box), colours, opacity)
     return figure
@@ -90,7 +91,7 @@ def _map(axes: Axes, picture: render.Picture, cell: Cell, colours: str, opacity:
         said = textwrap.fill(_printable(cell.warning), 30, max_lines=5, placeholder=" ...")
         box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
         axes.text(0.5, 0.5, said, va="center", fontsize=5.5, bbox=box, **style)
-    return _caption(axes, method, f"{backend}   {_seconds(cell.seconds)}")
+    return _caption(axes, method, f"{backend} · {_seconds(cell.seconds)}")
 
 
 def _caption(axes: Axes, above: str, below: str, weight: str = "normal") -> None:
@@ -186,7 +187,7 @@ def png(figure: Figure) -> bytes:
 
 def _seconds(seconds: float | None) -> str:
     if seconds is None:
-        return ""
+        return "not timed"
     return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
 
 

@@ -10,7 +10,19 @@ import torch
 
 from camzoo import capture, methods
 from camzoo.asking import Asker
-from camzoo.types import Backend, Capture, Evidence, Heatmap, Layout, Offer, Problem, Settings, Stage, Target
+from camzoo.types import (
+    Backend,
+    Capture,
+    Evidence,
+    Heatmap,
+    Layout,
+    Offer,
+    Problem,
+    Resolution,
+    Settings,
+    Stage,
+    Target,
+)
 
 NAME = "camzoo"
 
@@ -50,7 +62,10 @@ def heatmap(taken: Capture, method: str, image_size: tuple[int, ...], options: M
     if isinstance(taken.ask, Asker):  # each method has notes of its own
         taken = replace(taken, ask=replace(taken.ask, notes=notes))
     values = formula.function(taken, **options)
-    return Heatmap(values, Stage.RAW, formula.resolution, image_size, method, NAME, tuple(notes))
+    # A method with a base gives maps where its base does.
+    on_layer = values.shape[1:] == taken.activations.shape[2:]
+    resolution = Resolution.LAYER if on_layer else Resolution.IMAGE
+    return Heatmap(values, Stage.RAW, resolution, image_size, method, NAME, tuple(notes))
 
 
 backend = Backend(

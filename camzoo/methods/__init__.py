@@ -8,21 +8,36 @@ from dataclasses import dataclass
 
 from camzoo.errors import unknown
 from camzoo.grids import Array
+from camzoo.methods.ablationcam import ablationcam
+from camzoo.methods.augmented import augmented
+from camzoo.methods.cam import cam
 from camzoo.methods.center import center
 from camzoo.methods.counterfactual_gradcam import counterfactual_gradcam
 from camzoo.methods.dff import dff
 from camzoo.methods.eigencam import eigencam
 from camzoo.methods.eigengradcam import eigengradcam
 from camzoo.methods.fem import fem
+from camzoo.methods.finercam import finercam
+from camzoo.methods.fusion import fusion
 from camzoo.methods.gradcam import gradcam
 from camzoo.methods.gradcam_elementwise import gradcam_elementwise
 from camzoo.methods.gradcam_plus_plus import gradcam_plus_plus
+from camzoo.methods.groupcam import groupcam
 from camzoo.methods.hirescam import hirescam
+from camzoo.methods.iscam import iscam
 from camzoo.methods.kpcacam import kpcacam
 from camzoo.methods.layercam import layercam
+from camzoo.methods.occlusion import occlusion
 from camzoo.methods.random import random
+from camzoo.methods.refinecam import refinecam
+from camzoo.methods.rise import rise
+from camzoo.methods.scorecam import scorecam
 from camzoo.methods.segeigencam import segeigencam
+from camzoo.methods.shapleycam import shapleycam
+from camzoo.methods.smoothgrad import smoothgrad
+from camzoo.methods.smoothgradcam_plus_plus import smoothgradcam_plus_plus
 from camzoo.methods.sobel import sobel
+from camzoo.methods.sscam import sscam
 from camzoo.methods.uniform import uniform
 from camzoo.methods.xgradcam import xgradcam
 from camzoo.types import Capture, Evidence, Resolution
@@ -52,8 +67,9 @@ class Method:
 
 
 GRADIENTS = frozenset({Evidence.GRADIENTS})
-
 IMAGES = frozenset({Evidence.IMAGES})
+INPUT_SCORES = frozenset({Evidence.IMAGES, Evidence.INPUT_SCORES})
+RETAKE = frozenset({Evidence.IMAGES, Evidence.RETAKE})
 
 TABLE: tuple[Method, ...] = (
     Method("gradcam", gradcam, GRADIENTS),
@@ -73,6 +89,21 @@ TABLE: tuple[Method, ...] = (
     Method("uniform", uniform),
     Method("center", center),
     Method("sobel", sobel, IMAGES, Resolution.IMAGE),
+    Method("cam", cam, frozenset({Evidence.HEAD})),
+    Method("scorecam", scorecam, INPUT_SCORES),
+    Method("sscam", sscam, INPUT_SCORES),
+    Method("iscam", iscam, INPUT_SCORES),
+    Method("groupcam", groupcam, INPUT_SCORES | GRADIENTS),
+    Method("occlusion", occlusion, INPUT_SCORES, Resolution.IMAGE),
+    Method("rise", rise, INPUT_SCORES, Resolution.IMAGE),
+    Method("ablationcam", ablationcam, frozenset({Evidence.ACTIVATION_SCORES, Evidence.HEAD})),
+    Method("shapleycam", shapleycam, GRADIENTS | {Evidence.HESSIAN}),
+    Method("smoothgradcam++", smoothgradcam_plus_plus, RETAKE),
+    Method("smoothgrad", smoothgrad, RETAKE),
+    Method("augmented", augmented, RETAKE),
+    Method("finercam", finercam, RETAKE),
+    Method("refinecam", refinecam, RETAKE, Resolution.IMAGE),
+    Method("fusion", fusion, RETAKE, Resolution.IMAGE),
 )
 
 __all__ = ["TABLE", "Capture", "Method", "find", "gradcam"]

@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from camzoo.grids import Array, spatial_axes
-from camzoo.methods._arrays import weighted_sum
+from camzoo.methods._arrays import ratio, weighted_sum
 from camzoo.methods._scores import asked
 from camzoo.types import Capture
 
@@ -39,9 +39,7 @@ def ablationcam(capture: Capture, *, closed_form: bool = True) -> Array:
         drops = xp.stack([_drops(capture, image) for image in range(activations.shape[0])])
     else:
         drops = head * xp.mean(activations, axis=spatial_axes(activations, leading=2))
-    scale = xp.abs(capture.explained)[:, None]
-    weights = xp.where(drops == 0, xp.zeros_like(drops), drops / xp.where(drops == 0, xp.ones_like(drops), scale))
-    return weighted_sum(weights, activations)
+    return weighted_sum(ratio(drops, xp.abs(capture.explained)[:, None]), activations)
 
 
 def _drops(capture: Capture, image: int) -> Array:

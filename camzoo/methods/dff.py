@@ -11,7 +11,7 @@ from camzoo.methods._arrays import at_least_single, flat, ratio
 from camzoo.types import Capture
 
 
-def dff(capture: Capture, *, components: int = 4, component: int | None = None, steps: int = 100) -> Array:
+def dff(capture: Capture, *, components: int = 4, component: int | None = None, steps: int = 50) -> Array:
     """Deep feature factorisation: the map of the concept that speaks most for the target.
 
     `X ~ P Q` with `P (n, r)` and `Q (r, K)` zero or more, and `X (n, K)` the cells of the grid by the channels of
@@ -47,7 +47,7 @@ def dff(capture: Capture, *, components: int = 4, component: int | None = None, 
     return xp.sum(xp.where(is_chosen[(...,) + (None,) * (maps.ndim - 2)], maps, 0.0), axis=1)
 
 
-def factorise(activations: Array, components: int = 4, seed: int = 0, steps: int = 100) -> tuple[Array, Array]:
+def factorise(activations: Array, components: int = 4, seed: int = 0, steps: int = 50) -> tuple[Array, Array]:
     """Non-negative factors of the activations of each image: where concepts are, and what they are made of.
 
     `min |X - P Q|^2` over `P, Q >= 0`, by hierarchical alternating least squares: each column of `P`, then each row of
@@ -78,12 +78,12 @@ def factorise(activations: Array, components: int = 4, seed: int = 0, steps: int
     cells = xp.matrix_transpose(channels)
     maps, concepts = _start(channels, components, seed)
     for _ in range(steps):
-        maps = _improved(maps, cells, concepts)
-        concepts = _improved(concepts, channels, maps)
-    length = xp.linalg.vector_norm(concepts, axis=1, keepdims=True)
+        maps = _improved(maps, concepts, channels)
+        concepts = _improved(concepts, maps, cells)
+    length = xp.linalg.vector_norm(concepts, axis=2, keepdims=True)
     maps, concepts = maps * length, ratio(concepts, length)
-    order = xp.argsort(xp.sum(maps, axis=1), axis=-1, descending=True)[:, None, :]
-    maps, concepts = (xp.matrix_transpose(xp.take_along_axis(factor, order, axis=2)) for factor in (maps, concepts))
+    order = xp.argsort(xp.sum(maps, axis=2, keepdims=True), axis=1, descending=True)
+    maps, concepts = (xp.take_along_axis(factor, order, axis=1) for factor in (maps, concepts))
     maps, concepts = (xp.astype(factor, activations.dtype) for factor in (maps, concepts))
     return xp.reshape(maps, (*maps.shape[:2], *activations.shape[2:])), concepts
 
@@ -121,22 +121,24 @@ def concept_scores(concepts: Array, weights: Array, bias: Array | None = None) -
 
 
 def _start(channels: Array, components: int, seed: int) -> tuple[Array, Array]:
-    """Noise `(N, n, r)` and `(N, K, r)` whose product has the mean of the activations `(N, K, n)`."""
+    """Noise `(N, r, n)` and `(N, r, K)` whose product has about the mean of the activations `(N, K, n)`."""
     xp = array_namespace(channels)
     _, width, cells = channels.shape
     generator = np.random.default_rng(seed)
     scale = xp.sqrt(xp.mean(channels, axis=(1, 2), keepdims=True) * (4 / components))
-    noise = (generator.random((length, components)) for length in (cells, width))
+    noise = (generator.random((components, length)) for length in (cells, width))
     maps, concepts = (scale * xp.asarray(n, dtype=channels.dtype, device=channels.device) for n in noise)
     return maps, concepts
 
 
-def _improved(factor: Array, rows: Array, other: Array) -> Array:
-    """One factor of `rows (N, a, b) ~ factor (N, a, r) other^T (N, r, b)`, each column set to its best in turn."""
-    xp = array_namespace(factor, rows, other)
-    wanted, gram = xp.matmul(rows, other), xp.matmul(xp.matrix_transpose(other), other)
-    columns = [factor[:, :, r] for r in range(factor.shape[2])]
-    for r in range(len(columns)):
-        present = xp.matmul(xp.stack(columns, axis=2), gram[:, :, r : r + 1])[:, :, 0]
-        columns[r] = rectify(columns[r] + ratio(wanted[:, :, r] - present, gram[:, r : r + 1, r]))
-    return xp.stack(columns, axis=2)
+def _improved(factor: Array, other: Array, array: Array) -> Array:
+    """One factor of `array (N, b, a) ~ other^T factor`, `(N, r, b)` and `(N, r, a)`, each row set to its best in turn."""
+    xp = array_namespace(factor, other, array)
+    gram = xp.matmul(other, xp.matrix_transpose(other))
+    squares = xp.linalg.diagonal(gram)[:, :, None]
+    wanted, gram = ratio(xp.matmul(other, array), squares), ratio(gram, squares)
+    rows = [factor[:, r, :] for r in range(factor.shape[1])]
+    for r in range(len(rows)):
+        present = xp.matmul(gram[:, r : r + 1, :], xp.stack(rows, axis=1))[:, 0, :]
+        rows[r] = rectify(rows[r] + wanted[:, r, :] - present)
+    return xp.stack(rows, axis=1)

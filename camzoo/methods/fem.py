@@ -30,7 +30,7 @@ def fem(capture: Capture, *, k_sigma: float = 2.0) -> Array:
     activations = flat(capture.activations)
     xp = array_namespace(activations)
     mean = xp.mean(activations, axis=-1, keepdims=True)
-    deviation = xp.std(activations, axis=-1, keepdims=True)
+    deviation = xp.sqrt(xp.mean((activations - mean) ** 2, axis=-1, keepdims=True))
     constant = xp.max(activations, axis=-1, keepdims=True) == xp.min(activations, axis=-1, keepdims=True)
     marked = (
         activations >= mean + k_sigma * deviation

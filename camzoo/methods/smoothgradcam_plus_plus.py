@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array_api_compat import array_namespace
 
-from camzoo.grids import Array, rectify, spatial_axes
-from camzoo.methods._arrays import weighted_sum
+from camzoo.grids import Array, spatial_axes
+from camzoo.methods._arrays import ratio, weighted_sum
 from camzoo.methods._scores import asked
 from camzoo.noise import normal
 from camzoo.types import Capture, Evidence
@@ -43,10 +43,7 @@ def smoothgradcam_plus_plus(capture: Capture, *, samples: int = 4, std: float = 
         powers = [total + gradients**power / samples for power, total in enumerate(powers, start=1)]
     first, second, third = powers
     totals = xp.sum(activations, axis=spatial_axes(activations, leading=2), keepdims=True)
-    share = second * rectify(first)
-    # Where the first mean is not positive the weight is zero whatever alpha is, also where alpha is 1/0.
-    idle = share == 0
-    alpha_relu = xp.where(
-        idle, xp.zeros_like(share), share / xp.where(idle, xp.ones_like(share), 2 * second + totals * third)
-    )
-    return weighted_sum(xp.sum(alpha_relu, axis=spatial_axes(activations, leading=2)), activations)
+    alpha = ratio(second, 2 * second + totals * third)
+    # Where the first mean is not positive the cell has no part, whatever alpha is.
+    parts = xp.where(first <= 0, xp.zeros_like(first), alpha * first)
+    return weighted_sum(xp.sum(parts, axis=spatial_axes(activations, leading=2)), activations)
