@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -42,17 +44,12 @@ def take(model: torch.nn.Module, images: torch.Tensor, target: Target, gradients
             blocks that hand their tokens `(N, t, D)` straight to each other and a head that can be run alone.
     """
     watch, walk = _Watch(gradients), _Walk()
-    handles = walk.follow(model, watch.seen) if gradients else []
-    try:
-        # The watch turns grad mode on at the first attention; leaving the no_grad block undoes it.
-        with guard.evaluating(model), torch.inference_mode(False), torch.no_grad():
-            with watch:
-                outputs = select(model(images))
-            _check(watch.seen, len(images))
-            derivatives = _derivatives(model, images, target, outputs, watch.seen, walk) if gradients else ()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with guard.evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        images = images.clone() if images.is_inference() else images  # these refuse to be saved for a backward pass
+        with walk.follow(model, watch.seen) if gradients else nullcontext(), watch:
+            outputs = select(model(images))
+        _check(watch.seen, len(images))
+        derivatives = _derivatives(model, images, target, outputs, watch.seen, walk) if gradients else ()
     return tuple(attention.probabilities for attention in watch.seen), derivatives
 
 
@@ -91,22 +88,23 @@ class _Watch(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and args[0].shape[-2] > 1:
+        if func is F.scaled_dot_product_attention:
             return self._fused(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             return self._multi_head(args, kwargs)
         result = func(*args, **kwargs)
-        if func in _SOFTMAX and _over_last_of_four(result, *args, **kwargs):
-            return self._note(result)
-        return result
+        attends = func in _SOFTMAX and _over_last_of_four(result, args, kwargs)
+        return self._note(result) if attends else result
 
     def _note(self, probabilities: torch.Tensor) -> torch.Tensor:
-        """Keeps probabilities as a leaf; the model goes on with a copy, which it may change in place."""
-        leaf = probabilities.detach()
+        """Keeps probabilities as a leaf; the model goes on with a copy, which it may change in place.
+
+        A single query is pooling by attention, a part of the head.
+        """
+        if probabilities.shape[-2] == 1:
+            return probabilities
+        leaf = probabilities.detach().requires_grad_(self.gradients)
         self.seen.append(_Attention(probabilities.detach(), leaf))
-        if self.gradients:
-            leaf.requires_grad_()
-            torch.set_grad_enabled(True)
         return leaf.clone()
 
     def _fused(
@@ -138,7 +136,6 @@ class _Watch(TorchFunctionMode):
         It gives them as a view beside the graph; the tensor that the output was computed from is what they view.
         """
         if self.gradients:
-            torch.set_grad_enabled(True)
             fresh = {id(tensor): tensor.detach().requires_grad_() for tensor in args[:3]}  # one tensor stays one
             args = (*(fresh[id(tensor)] for tensor in args[:3]), *args[3:])
         asked = {"need_weights": True, "average_attn_weights": False}
@@ -155,12 +152,10 @@ class _Watch(TorchFunctionMode):
 _SOFTMAX = frozenset({torch.softmax, torch.Tensor.softmax, torch.special.softmax, F.softmax})
 
 
-def _over_last_of_four(
-    probabilities: torch.Tensor, _input: torch.Tensor, dim: int | None = None, *_args: object, **_kwargs: object
-) -> bool:
-    """Whether a softmax is attention, of more than one query: over the keys, `(N, heads, t, t)` or windows of it."""
-    axes = probabilities.ndim
-    return axes >= 4 and dim in (-1, axes - 1) and probabilities.shape[-2] > 1
+def _over_last_of_four(probabilities: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a softmax is attention, over the keys of `(N, heads, t, t)` or of windows."""
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    return probabilities.ndim >= 4 and dim in (-1, probabilities.ndim - 1)
 
 
 @dataclass(slots=True)
@@ -171,8 +166,9 @@ class _Walk:
     begun: list[int] = field(default_factory=list)
     thread: int = field(default_factory=threading.get_ident)
 
-    def follow(self, model: torch.nn.Module, seen: list[_Attention]) -> list[Any]:
-        """Hooks on every module but the model itself, that act for this thread only; the caller removes them."""
+    @contextmanager
+    def follow(self, model: torch.nn.Module, seen: list[_Attention]) -> Iterator[None]:
+        """Hooks on every module but the model itself, that act for this thread only, while it lasts."""
 
         def enter(_module: torch.nn.Module, _args: object) -> None:
             if threading.get_ident() == self.thread:
@@ -193,12 +189,12 @@ class _Walk:
 
             return hook
 
-        handles: list[Any] = []
-        for name, module in model.named_modules():
-            if name:
-                handles.append(module.register_forward_pre_hook(enter))
-                handles.append(module.register_forward_hook(leave(name), with_kwargs=True))
-        return handles
+        modules = [(name, module) for name, module in model.named_modules() if name]
+        with ExitStack() as hooks:
+            for name, module in modules:
+                hooks.enter_context(module.register_forward_pre_hook(enter))
+                hooks.enter_context(module.register_forward_hook(leave(name), with_kwargs=True))
+            yield
 
     def before(self, model: torch.nn.Module, block: _Block) -> tail.Recording:
         """What finished before a block, as its tail needs it."""
@@ -242,8 +238,8 @@ def _derivatives(
 def _chain(seen: Sequence[_Attention]) -> list[_Block]:
     """The blocks, if each takes the tokens just as the one before gives them."""
     blocks = [attention.block for attention in seen if attention.block is not None]
-    passed_on = all(one.handed_on is other.entered for one, other in zip(blocks, blocks[1:], strict=False))
-    alike = {tuple(block.tokens.shape[:2]) for block in blocks} == {(*seen[0].probabilities.shape[::3],)}
+    passed_on = all(one.handed_on is other.entered for one, other in pairwise(blocks))
+    alike = {tuple(block.tokens.shape[:2]) for block in blocks} == {seen[0].probabilities.shape[::3]}
     if len(blocks) < len(seen) or len({block.name for block in blocks}) < len(seen) or not passed_on or not alike:
         raise NotOffered(
             "this model is no chain of modules with one attention each that hand tokens (N, t, D) to each other, so "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -110,6 +111,21 @@ def version(backend: Backend) -> str:
         raise NotInstalled(f"pip install {backend.distribution}") from None
 
 
+def load(backend: Backend) -> None:
+    """Imports a backend's library, so that what is timed afterwards is the work alone.
+
+    Raises:
+        NotInstalled: it is not there.
+        Failed: it is there and does not import.
+    """
+    version(backend)
+    if backend.package:
+        try:
+            importlib.import_module(backend.package)
+        except Exception as error:
+            raise Failed(f"{backend.package} does not import: {_reason(error)}") from error
+
+
 def rows() -> list[BackendRow]:
     """Every backend with its status."""
     listed = []
@@ -156,7 +172,7 @@ def run(backend: Backend, problem: Problem, method: str, options: Mapping[str, A
         Failed: it broke, or gave something that is no map for each image.
     """
     backend.offer(method, options)
-    version(backend)
+    load(backend)
     try:
         with guard.borrowed(problem.model, problem.seed), torch.inference_mode(False), torch.enable_grad():
             # Copied in here: what is made in the caller's inference mode cannot be saved for a backward pass.

@@ -55,9 +55,9 @@ def biases(
 
     `S = sum x dS/dx + sum_b b dS/db`
 
-    exactly, where the network is piecewise linear. Biases are those of convolutions and linear layers, and what
-    BatchNorm adds in eval mode, `beta - mean gamma / sqrt(var + eps)`. Other layers (LayerNorm, attention) have no
-    bias in this sense, and with them the sum is not the score.
+    exactly, in networks of such layers, ReLUs and pooling. Biases are those of convolutions and linear layers, and
+    what BatchNorm adds in eval mode, `beta - mean gamma / sqrt(var + eps)`. Others (LayerNorm, attention, GELU, a ReLU6
+    at its upper bound) have no bias in this sense, and with them the sum is not the score.
 
     Args:
         model: borrowed.
@@ -79,9 +79,7 @@ def biases(
     return gradient, tuple(product for product in added.products if product is not None)
 
 
-def _to_images(
-    model: torch.nn.Module, images: torch.Tensor, target: Target, rule: TorchFunctionMode
-) -> torch.Tensor:
+def _to_images(model: torch.nn.Module, images: torch.Tensor, target: Target, rule: TorchFunctionMode) -> torch.Tensor:
     """`dS/dx (N, C, H, W)`, with a rule in force for this thread while the model runs."""
     with guard.evaluating(model), torch.inference_mode(False), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
@@ -103,7 +101,7 @@ class _GuidedReLU(torch.autograd.Function):
         return z.clamp(0, high)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (passing,) = ctx.saved_tensors
         return torch.where(passing, gradient.clamp(min=0), 0), None
 
@@ -125,7 +123,7 @@ class _Guiding(TorchFunctionMode):
         if isinstance(low, torch.Tensor) or low != 0 or not z.requires_grad:
             return func(*args, **kwargs)
         self.ran += 1
-        rectified = _GuidedReLU.apply(z, high)  # type: ignore[no-untyped-call]
+        rectified = _GuidedReLU.apply(z, high)
         return z.copy_(rectified) if in_place or func.__name__.endswith("_") else rectified
 
 
@@ -191,8 +189,9 @@ class _Biases(TorchFunctionMode):
         output.register_hook(multiply)  # type: ignore[no-untyped-call]
 
 
-def _explicit(_input: Any, weight: Any, bias: torch.Tensor | None = None, *_args: Any, **_kwargs: Any) -> Any:
-    return bias
+def _explicit(*args: Any, bias: torch.Tensor | None = None, **_kwargs: Any) -> torch.Tensor | None:
+    """The third argument: after the input and the weights."""
+    return args[2] if len(args) > 2 else bias
 
 
 def _implicit(
@@ -202,7 +201,7 @@ def _implicit(
     weight: torch.Tensor | None = None,
     bias: torch.Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float = 0.1,  # noqa: ARG001 (of the running statistics)
     eps: float = 1e-5,
 ) -> torch.Tensor | None:
     """What BatchNorm adds; None where it takes its statistics from the batch, and so is no affine map."""

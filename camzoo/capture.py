@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
@@ -81,20 +82,18 @@ def take(
             torch.set_grad_enabled(True)  # undone by the no_grad block below, on leaving it
         return leaf.tensor.clone()
 
-    handles = [model.get_submodule(layer).register_forward_hook(keep)]
-    if needs & _TAIL:
-        handles += tail.record(model, layer, recording, leaf.mine)
-    try:
-        with guard.evaluating(model), torch.inference_mode(False), torch.no_grad():
-            images = images.clone() if images.is_inference() else images  # these refuse to be saved for a backward pass
-            outputs = select(model(images))
-            _check(leaf, layer)
-            assert leaf.tensor is not None
-            scored = [explained(target, outputs, len(images)) for target in targets]
-            derivatives = _derivatives(scored, leaf.tensor, needs, layer)
-    finally:
-        for handle in handles:
-            handle.remove()
+    # The hooks come and go within `evaluating`, where no borrower takes them for the model's own.
+    with guard.evaluating(model), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
+        hooks.enter_context(model.get_submodule(layer).register_forward_hook(keep))
+        if needs & _TAIL:
+            for handle in tail.record(model, layer, recording, leaf.mine):
+                hooks.enter_context(handle)
+        images = images.clone() if images.is_inference() else images  # these refuse to be saved for a backward pass
+        outputs = select(model(images))
+        _check(leaf, layer)
+        assert leaf.tensor is not None
+        scored = [explained(target, outputs, len(images)) for target in targets]
+        derivatives = _derivatives(scored, leaf.tensor, needs, layer)
     layout, output, scores = leaf.layout, leaf.tensor.detach(), outputs.detach()
     assert layout is not None
 

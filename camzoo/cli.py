@@ -32,16 +32,20 @@ COMPARED = "gradcam,gradcam@*"
 DEMO_PHOTOS = ("chelsea", "coffee", "rocket")
 DEMO_METHODS = (
     "gradcam",
-    "gradcam@pytorch-grad-cam",
     "gradcam@captum",
     "gradcam@torchcam",
-    "gradcam++@pytorch-grad-cam",
+    "gradcam@pytorch-grad-cam",
+    "gradcam++",
     "gradcam++@torchcam",
-    "hirescam@captum",
-    "layercam@torchcam",
-    "xgradcam@pytorch-grad-cam",
+    "gradcam++@pytorch-grad-cam",
+    "layercam",
+    "eigencam",
     "eigencam@pytorch-grad-cam",
-    "scorecam@torchcam",
+    "ablationcam",
+    "finercam",
+    "refinecam@torchcam",
+    "fullgrad@pytorch-grad-cam",
+    "integrated-gradients@captum",
     "occlusion@captum",
 )
 

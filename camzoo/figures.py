@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import io
 import math
@@ -28,6 +29,8 @@ LEFT, RIGHT, HEAD, FOOT = 0.08, 0.55, 0.52, 0.24
 FIELD, SMALL_FIELD, MOST_NUMBERS = 0.34, 0.16, 20
 LARGEST = 30_000
 """The most pixels along a side of a PNG; beyond, the resolution is lowered."""
+
+TITLE = 8  # points
 
 Style = dict[str, Any]
 INK, FAINT, EMPTY = "#1a1a1a", "#5f5f5f", "#f0f0f0"
@@ -72,7 +75,12 @@ def comparison(
 
 def _photo(axes: Axes, picture: render.Picture, row: Row) -> None:
     axes.imshow(picture)
-    _caption(axes, row.title, row.name, "bold")
+    title = row.title
+    if row.probability is not None:  # a long label is cut, the number after it never
+        number = f" {row.probability:.1%}"
+        size = _size(title, TITLE, PANEL, "bold")
+        title = _fit(row.label, size, PANEL - _width(number, size, "bold"), "bold") + number
+    _caption(axes, title, row.name, "bold")
 
 
 def _map(axes: Axes, picture: render.Picture, cell: Cell, colours: str, opacity: float) -> None:
@@ -81,7 +89,8 @@ def _map(axes: Axes, picture: render.Picture, cell: Cell, colours: str, opacity:
     style: Style = {"transform": axes.transAxes, "ha": "center", "color": INK, "parse_math": False}
     if cell.heatmap is None:
         axes.imshow(np.full_like(picture, int(EMPTY[1:3], 16)))
-        reason = textwrap.fill(_printable(cell.reason), 32, max_lines=9, placeholder=" ...")
+        lines = max(1, round(9 * min(1, picture.shape[0] / picture.shape[1])) - 1)
+        reason = textwrap.fill(_printable(cell.reason), 32, max_lines=lines, placeholder=" ...")
         axes.text(0.5, 0.88, cell.status, va="top", fontsize=7, fontweight="bold", **style)
         axes.text(0.5, 0.74, reason, va="top", fontsize=5.5, **style)
         return _caption(axes, method, backend)
@@ -95,7 +104,7 @@ def _map(axes: Axes, picture: render.Picture, cell: Cell, colours: str, opacity:
 
 
 def _caption(axes: Axes, above: str, below: str, weight: str = "normal") -> None:
-    size = _size(above, 8, PANEL, weight)
+    size = _size(above, TITLE, PANEL, weight)
     title = _fit(above, size, PANEL, weight)
     axes.set_title(title, fontsize=size, fontweight=weight, color=INK, pad=3, parse_math=False)
     axes.set_xlabel(_fit(below, 6.5, PANEL), fontsize=6.5, color=FAINT, labelpad=2, parse_math=False)
@@ -215,8 +224,8 @@ def _size(text: str, size: float, width: float, weight: str = "normal") -> float
 
 def _fit(text: str, size: float, width: float, weight: str = "normal") -> str:
     """A text on one line, its end left out where it is too wide."""
-    kept = text = _printable(text)
-    while len(kept) > 1 and _width(text, size, weight) > 1.001 * width:
-        kept = kept[:-1]
-        text = kept.rstrip() + "..."
-    return text
+    text = _printable(text)
+    if _width(text, size, weight) <= 1.001 * width:
+        return text
+    kept = bisect.bisect_right(range(len(text)), width, key=lambda end: _width(text[:end] + "...", size, weight)) - 1
+    return text[: max(kept, 1)].rstrip() + "..."

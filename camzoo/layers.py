@@ -6,6 +6,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -204,13 +205,12 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
         yield module.register_forward_pre_hook(start)
         yield module.register_forward_hook(finish)
 
-    handles = [h for name, module in model.named_modules() if name for h in watch(name, module)]
-    try:
-        with guard.evaluating(model), torch.inference_mode(False), torch.no_grad():
-            outputs = model(images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    # The hooks come and go within `evaluating`, where no borrower takes them for the model's own.
+    with guard.evaluating(model), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
+        for name, module in model.named_modules():
+            for handle in watch(name, module) if name else ():
+                hooks.enter_context(handle)
+        outputs = model(images[:1])
     return runs, outputs
 
 

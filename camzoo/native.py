@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from camzoo import capture, methods
+from camzoo import attention, backprop, capture, methods
 from camzoo.asking import Asker
 from camzoo.types import (
     Backend,
@@ -28,7 +28,7 @@ NAME = "camzoo"
 
 
 def needs(names: Iterable[str]) -> frozenset[Evidence]:
-    """The evidence that methods need together; one that is not offered needs none, and is refused when it is asked for."""
+    """The evidence that methods need together. What is not offered needs none here, and is refused when it is asked."""
     wanted = set(names)
     return frozenset().union(*(method.needs for method in methods.TABLE if method.name in wanted))
 
@@ -42,8 +42,26 @@ def evidence(
     seed: int = 0,
     settings: Settings = Settings(),  # noqa: B008 (frozen)
 ) -> tuple[list[Capture], Layout]:
-    """All that methods need, for each target, from one capture; see `capture.take`."""
-    return capture.take(model, layer, images, targets, needed, seed, settings)
+    """All that methods need, for each target: one capture, see `capture.take`, and a pass for each special evidence."""
+    taken, layout = capture.take(model, layer, images, targets, needed, seed, settings)
+    specials = [_special(model, images, target, needed, layout) for target in targets]
+    return [replace(each, **special) for each, special in zip(taken, specials, strict=True)], layout
+
+
+def _special(
+    model: torch.nn.Module, images: torch.Tensor, target: Target, needed: frozenset[Evidence], layout: Layout
+) -> dict[str, Any]:
+    """The fields of a Capture that take a pass of their own, as far as they are needed."""
+    found: dict[str, Any] = {}
+    if needed & {Evidence.ATTENTION, Evidence.ATTENTION_GRADIENTS}:
+        gradients = Evidence.ATTENTION_GRADIENTS in needed
+        found["attention"], found["attention_gradients"] = attention.take(model, images, target, gradients)
+        found["prefix"] = layout.prefix
+    if Evidence.GUIDED in needed:
+        found["guided"] = backprop.guided(model, images, target)
+    if Evidence.BIASES in needed:
+        found["input_gradients"], found["bias_gradients"] = backprop.biases(model, images, target)
+    return found
 
 
 def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatmap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ OPACITY = 0.6
 
 
 def at_size(heatmap: Heatmap, index: int, size: tuple[int, int]) -> Picture:
-    """One map, normalised on its own grid and then enlarged to a picture's size: `(H, W)` in 0..1."""
-    shown = as_numpy(heatmap.at(Stage.NORMALISED).values[index])
-    enlarged: Picture = resize(shown[None], size)[0]
+    """One map, normalised on its own grid and then enlarged to a picture's size: `(H, W)` in 0..1, in float64."""
+    alone = replace(heatmap, values=as_numpy(heatmap.values[index : index + 1]))
+    enlarged: Picture = resize(alone.at(Stage.NORMALISED).values, size)[0]
     return np.clip(enlarged, 0, 1)
 
 

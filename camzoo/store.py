@@ -130,15 +130,20 @@ def load(folder: Path) -> Study:
 def _read(results: dict[str, Any], folder: Path) -> Study:
     rows = tuple(Row(**row) for row in results["rows"])
     count = len({row.image for row in rows})
-    with np.load(folder / MAPS, allow_pickle=False) as maps:
+    with (folder / MAPS).open("rb") as file, np.load(file, allow_pickle=False) as maps:
         cells = tuple(_read_cell(entry, maps) for entry in results["cells"])
     return Study(
         rows=rows,
         cells=cells,
-        pictures=tuple(np.asarray(Image.open(folder / PICTURES / f"{number}.png")) for number in range(count)),
+        pictures=tuple(_picture(folder / PICTURES / f"{number}.png") for number in range(count)),
         environment=results["environment"],
         **results["problem"],
     )
+
+
+def _picture(path: Path) -> np.ndarray[Any, Any]:
+    with path.open("rb") as file, Image.open(file) as image:
+        return np.asarray(image)
 
 
 def _results(study: Study) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from camzoo.environment import environment
 from camzoo.errors import CamzooError, NotInstalled, NotOffered, RequestError
 from camzoo.problems import check_images, layer_name, settle
 from camzoo.specs import Computation
-from camzoo.types import Capture, Heatmap, Problem, Settings, Stage, Status
+from camzoo.types import Capture, Heatmap, Problem, Resolution, Settings, Stage, Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,12 +120,9 @@ class Study:
             if cell.heatmap is None:
                 continue
             name = str(cell.computation)
-            shown = cell.heatmap.at(Stage.NORMALISED)
-            at_layer = shown.resolution == "layer"
-            maps[name] = (
-                degenerate.as_numpy(shown.values[0]) if at_layer else None,
-                degenerate.as_numpy(shown.resize()[0]),
-            )
+            exact = replace(cell.heatmap, values=degenerate.as_numpy(cell.heatmap.values))
+            shown = exact.at(Stage.NORMALISED)
+            maps[name] = (shown.values[0] if shown.resolution is Resolution.LAYER else None, shown.resize()[0])
             if cell.warning:
                 undefined[name] = cell.warning
         return agree(maps, undefined)
@@ -227,16 +224,17 @@ def _cells(
 ) -> list[Cell]:
     """The cells of one computation for one round of targets; rows of one image stand together."""
     rows = [first + step * image for image in range(len(problem.images))]
-    began = _clock(problem.images)
+    own, backend = computation.backend == native.NAME, backends.find(computation.backend)
     try:
-        if computation.backend == native.NAME:
+        backends.load(backend)
+        began = _clock(problem.images)
+        if own:
             heatmap = native.heatmap(evidence, computation.method, problem.image_size, computation.options)
         else:
-            backend = backends.find(computation.backend)
             heatmap = backends.run(backend, problem, computation.method, computation.options)
     except Exception as error:  # one broken computation must not take the others down
         return [Cell(row, computation, _status(error), _reason(error)) for row in rows]
-    seconds = (_clock(problem.images) - began) / len(rows) + (captured if computation.backend == native.NAME else 0)
+    seconds = (_clock(problem.images) - began) / len(rows) + (captured if own else 0)
     return [
         Cell(
             row=row,

@@ -306,7 +306,8 @@ class Output:
             RequestError: there is no such output, or it is more than one number.
         """
         try:
-            scores = outputs[(slice(None), *self.place)]
+            picked: tuple[slice | int, ...] = (slice(None), *self.place)
+            scores = outputs[picked]
         except IndexError:
             raise RequestError(f"there is no output {self.place} in {tuple(outputs.shape)}") from None
         if scores.numel() != len(outputs):

@@ -351,12 +351,14 @@ class Backend:
         offers: its coverage.
         explain: called with a Problem, a method's name and its options; gives a Heatmap at the offer's stage, or
             raises NotOffered with the reason.
+        package: what is imported of it beforehand, so that an import is not counted as a part of a map's time.
     """
 
     name: str
     distribution: str
     offers: tuple[Offer, ...]
     explain: Callable[[Problem, str, Mapping[str, Any]], Heatmap] = field(repr=False)
+    package: str = ""
 
     def offer(self, method: str, options: Iterable[str] = ()) -> Offer:
         """The offer for a method, with the options that are wanted.

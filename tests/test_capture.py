@@ -414,7 +414,7 @@ def test_the_top_class_is_decided_once(small_net, images):
     for index in range(3):
         scores = found.ask.score_inputs(index, lambda start, stop: altered[start:stop], 3)
         assert torch.allclose(scores, outputs[:, classes[index]], rtol=1e-5)
-    again = found.ask.retake(altered)
+    again = found.ask.retake(capture.GRADIENTS, images=altered)
     assert torch.allclose(again.explained, outputs.gather(1, classes[:, None])[:, 0], rtol=1e-5)
 
 

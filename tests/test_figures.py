@@ -37,7 +37,7 @@ def raw(seed: int = 0) -> torch.Tensor:
 
 
 def study(entries, rows: int = 1) -> Study:
-    """A Study with one cell in each row for each entry: a heatmap, or a status with its reason; or of finished cells."""
+    """A Study of finished cells, or with one in each row for each entry: a heatmap, or a status with its reason."""
     cells = [entry for entry in entries if isinstance(entry, Cell)]
     for row in range(rows if not cells else 0):
         for number, entry in enumerate(entries):
@@ -107,6 +107,15 @@ def test_titles_say_method_backend_seconds_class_and_probability() -> None:
     assert (first.get_title(), first.get_xlabel()) == ("method0", "camzoo · 12.3 ms")
     assert (second.get_title(), second.get_xlabel()) == ("method1", "captum · 12.3 ms")
     assert "net · layer last (4 x 6 channels-first)" in drawn(figures.comparison(shown))
+
+
+def test_a_long_label_does_not_push_the_probability_out() -> None:
+    shown = study([heatmap(raw())])
+    shown = replace(shown, rows=(replace(shown.rows[0], label="a label that has no end " * 9),))
+    figure = figures.comparison(shown)
+    assert panels(figure)[0].get_title().startswith("a label")
+    assert panels(figure)[0].get_title().endswith("... 25.0%")
+    assert_inside(figure)
 
 
 def test_options_are_part_of_the_title() -> None:

@@ -156,7 +156,7 @@ class TestResolve:
     @pytest.mark.parametrize(
         "written",
         [
-            *(True, 1.0, "cat", "3", object()),
+            *(True, 1.0, "cat", "3", frozenset()),
             *(torch.tensor(1.5), torch.tensor(True), np.array([0.5, 1, 2])),
             *([True, 0, 1], [1.0, 2, 3], [[1], [2], [3]], ["a", "b", "c"], {1, 2, 3}),
         ],

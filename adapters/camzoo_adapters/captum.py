@@ -401,8 +401,9 @@ def _limit_behind(problem: Problem, method: str, error: Exception) -> str | None
     """The limit of the library that an error of it stands for."""
     said, calls = str(error), backend.offer(method).calls
     if "more than once in the network" in said:
-        names = [name for name, times in _look(problem).runs.items() if times > 1]
-        return f"captum's {calls} takes modules that run once in a pass; {', '.join(names)} run more often"
+        first, *others = (name for name, times in _look(problem).runs.items() if times > 1)
+        names = f"{first} and {len(others)} others run" if others else f"{first} runs"
+        return f"captum's {calls} takes modules that run once in a pass; {names} more often"
     if "has no rule defined" in said:
         return f"captum's {calls}: {said.split(' and no')[0]}"
     if method == "layer-lrp" and isinstance(error, AttributeError):
@@ -530,4 +531,5 @@ backend = Backend(
         ),
     ),
     explain=explain,
+    package="captum.attr",
 )

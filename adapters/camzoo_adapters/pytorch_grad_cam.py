@@ -398,6 +398,7 @@ backend = Backend(
         ),
     ),
     explain=explain,
+    package="pytorch_grad_cam",
 )
 
 # What FinerCAM, RefineCAM and SESS can build on: classes that take one layer's activations.

@@ -292,4 +292,5 @@ backend = Backend(
         ),
     ),
     explain=explain,
+    package="torchcam.methods",
 )

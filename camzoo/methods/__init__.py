@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from camzoo.errors import unknown
 from camzoo.grids import Array
 from camzoo.methods.ablationcam import ablationcam
+from camzoo.methods.attention_rollout import attention_rollout
 from camzoo.methods.augmented import augmented
 from camzoo.methods.cam import cam
 from camzoo.methods.center import center
@@ -18,15 +19,19 @@ from camzoo.methods.eigencam import eigencam
 from camzoo.methods.eigengradcam import eigengradcam
 from camzoo.methods.fem import fem
 from camzoo.methods.finercam import finercam
+from camzoo.methods.fullgrad import fullgrad
 from camzoo.methods.fusion import fusion
 from camzoo.methods.gradcam import gradcam
 from camzoo.methods.gradcam_elementwise import gradcam_elementwise
 from camzoo.methods.gradcam_plus_plus import gradcam_plus_plus
 from camzoo.methods.groupcam import groupcam
+from camzoo.methods.guided_backprop import guided_backprop
+from camzoo.methods.guided_gradcam import guided_gradcam
 from camzoo.methods.hirescam import hirescam
 from camzoo.methods.iscam import iscam
 from camzoo.methods.kpcacam import kpcacam
 from camzoo.methods.layercam import layercam
+from camzoo.methods.legrad import legrad
 from camzoo.methods.occlusion import occlusion
 from camzoo.methods.random import random
 from camzoo.methods.refinecam import refinecam
@@ -104,6 +109,11 @@ TABLE: tuple[Method, ...] = (
     Method("finercam", finercam, RETAKE),
     Method("refinecam", refinecam, RETAKE, Resolution.IMAGE),
     Method("fusion", fusion, RETAKE, Resolution.IMAGE),
+    Method("attention-rollout", attention_rollout, frozenset({Evidence.ATTENTION})),
+    Method("legrad", legrad, frozenset({Evidence.ATTENTION_GRADIENTS})),
+    Method("guided-backprop", guided_backprop, frozenset({Evidence.GUIDED}), Resolution.IMAGE),
+    Method("guided-gradcam", guided_gradcam, GRADIENTS | {Evidence.GUIDED}, Resolution.IMAGE),
+    Method("fullgrad", fullgrad, IMAGES | {Evidence.BIASES}, Resolution.IMAGE),
 )
 
 __all__ = ["TABLE", "Capture", "Method", "find", "gradcam"]

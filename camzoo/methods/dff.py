@@ -14,15 +14,17 @@ from camzoo.types import Capture
 def dff(capture: Capture, *, components: int = 4, component: int | None = None, steps: int = 50) -> Array:
     """Deep feature factorisation: the map of the concept that speaks most for the target.
 
-    `X ~ P Q` with `P (n, r)` and `Q (r, K)` zero or more, and `X (n, K)` the cells of the grid by the channels of
-    `A (N, K, h, w)`, clipped at zero; `M = P_c` with `c = argmax_r <G, P_r Q_r>`, the largest part of the score to first
-    order, `G = dS/dA (N, K, h, w)`.
+    `X ~ P Q` with `P (n, r)` and `Q (r, K)` zero or more, and `M = P_c` with `c = argmax_r <G, P_r Q_r>`, the
+    component's part of the score to first order
+
+    with `X (n, K)` the cells of the grid by the channels of `A (N, K, h, w)`, clipped at zero, and
+    `G = dS/dA (N, K, h, w)`.
 
     Args:
         capture: activations and gradients, and the seed of the start.
         components: how many concepts, `r`.
         component: the number of another one, from 0, in the order of `factorise`.
-        steps: sweeps of the factorisation.
+        steps: of the factorisation.
 
     Returns:
         The RAW map `(N, h, w)`, zero or more, in units of the activations, the concept having length one.
@@ -50,15 +52,16 @@ def dff(capture: Capture, *, components: int = 4, component: int | None = None, 
 def factorise(activations: Array, components: int = 4, seed: int = 0, steps: int = 50) -> tuple[Array, Array]:
     """Non-negative factors of the activations of each image: where concepts are, and what they are made of.
 
-    `min |X - P Q|^2` over `P, Q >= 0`, by hierarchical alternating least squares: each column of `P`, then each row of
-    `Q`, is set to its best value with all others held fixed, so the error never grows. The start is noise from the
-    seed, the same for each image, so batch mates do not matter. Half precision is computed in float32.
+    `min |X - P Q|^2` over `P, Q >= 0`, from noise, the same for each image, so that batch mates do not matter.
+    Multiplicative updates share the cells out among the concepts; hierarchical alternating least squares then
+    converge much faster: each row of `Q` and column of `P` in turn is set to its best value, all others held fixed.
+    Neither ever raises the error. Half precision is computed in float32.
 
     Args:
         activations: `A (N, K, h, w)`; values below zero are taken as zero.
         components: how many concepts, `r`.
         seed: of the start.
-        steps: how many times all columns and rows are set; 0 gives the start.
+        steps: how many of each kind; 0 gives the start.
 
     Returns:
         Maps `P (N, r, h, w)` and concepts `Q (N, r, K)` of Euclidean length one (zero if unused), the largest
@@ -68,8 +71,8 @@ def factorise(activations: Array, components: int = 4, seed: int = 0, steps: int
         RequestError: fewer than one component.
 
     Source:
-        Cichocki and Phan, Fast local algorithms for large scale nonnegative matrix and tensor factorizations, IEICE
-        Transactions E92-A, 2009.
+        Lee and Seung, Algorithms for non-negative matrix factorization, NeurIPS 2000, theorem 1; Cichocki and Phan,
+        Fast local algorithms for large scale nonnegative matrix and tensor factorizations, IEICE E92-A, 2009.
     """
     if components < 1:
         raise RequestError(f"a factorisation needs at least 1 component, not {components}")
@@ -77,9 +80,10 @@ def factorise(activations: Array, components: int = 4, seed: int = 0, steps: int
     channels = rectify(at_least_single(flat(activations)))  # (N, K, n)
     cells = xp.matrix_transpose(channels)
     maps, concepts = _start(channels, components, seed)
-    for _ in range(steps):
-        maps = _improved(maps, concepts, channels)
-        concepts = _improved(concepts, maps, cells)
+    for step in (_multiplied, _improved):
+        for _ in range(steps):
+            concepts = step(concepts, maps, cells)
+            maps = step(maps, concepts, channels)
     length = xp.linalg.vector_norm(concepts, axis=2, keepdims=True)
     maps, concepts = maps * length, ratio(concepts, length)
     order = xp.argsort(xp.sum(maps, axis=2, keepdims=True), axis=1, descending=True)
@@ -131,8 +135,15 @@ def _start(channels: Array, components: int, seed: int) -> tuple[Array, Array]:
     return maps, concepts
 
 
+def _multiplied(factor: Array, other: Array, array: Array) -> Array:
+    """One factor of `array (N, b, a) ~ other^T factor`, `(N, r, b)` and `(N, r, a)`, by one multiplicative update."""
+    xp = array_namespace(factor, other, array)
+    gram = xp.matmul(other, xp.matrix_transpose(other))
+    return factor * ratio(xp.matmul(other, array), xp.matmul(gram, factor))
+
+
 def _improved(factor: Array, other: Array, array: Array) -> Array:
-    """One factor of `array (N, b, a) ~ other^T factor`, `(N, r, b)` and `(N, r, a)`, each row set to its best in turn."""
+    """The same by least squares, row after row."""
     xp = array_namespace(factor, other, array)
     gram = xp.matmul(other, xp.matrix_transpose(other))
     squares = xp.linalg.diagonal(gram)[:, :, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array_api_compat import array_namespace
 
-from camzoo.errors import RequestError
+from camzoo.errors import unknown
 from camzoo.grids import Array, normalise, resize
 from camzoo.types import Capture
 
@@ -37,7 +37,7 @@ def fullgrad(capture: Capture, *, rescale: str = "channel") -> Array:
         arXiv 1905.00780, equations 3 and 4.
     """
     if rescale not in RESCALES:
-        raise RequestError(f"rescale is {' or '.join(RESCALES)}, not {rescale!r}")
+        raise unknown("rescale", rescale, RESCALES)
     parts = [capture.images * capture.input_gradients]
     parts += [part for part in capture.bias_gradients if part.ndim == capture.images.ndim]
     size = tuple(capture.images.shape[2:])

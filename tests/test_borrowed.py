@@ -1,0 +1,147 @@
+"""Every method of every backend gives the model back as it was, also when it raises, and leaves no memory behind."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+import warnings
+
+import pytest
+import torch
+from conftest import SmallNet, require, seeded
+from snapshots import snapshot
+
+import camzoo
+from camzoo import backends
+from camzoo.errors import CamzooError
+
+IMPORTS = {"captum": "captum", "torchcam": "torchcam", "pytorch-grad-cam": "pytorch_grad_cam"}
+CASES = [
+    pytest.param(offer.method, backend, id=f"{offer.method}@{name}")
+    for name, backend in backends.found().items()
+    for offer in backend.offers
+]
+# Enough to show the way; with the defaults these run the model hundreds of times.
+FEW = {"masks": 20, "samples": 2, "num_samples": 1, "n_samples": 10, "n_steps": 4, "steps": 4}
+
+
+class Breaks(SmallNet):
+    """Raises in its forward pass after a number of runs, as a model may that is short of memory."""
+
+    left = [-1]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.left[0] == 0:
+            raise RuntimeError("broken on purpose")
+        self.left[0] -= 1
+        return super().forward(images)
+
+
+@pytest.fixture
+def model() -> SmallNet:
+    """In train mode, one parameter frozen, a gradient there: all of it the caller's."""
+    return rough(seeded(SmallNet))
+
+
+def rough(model: SmallNet) -> SmallNet:
+    model.train()
+    model.stem.weight.requires_grad_(False)
+    model.head.weight.grad = torch.ones_like(model.head.weight)
+    return model
+
+
+def ask(model, images, method, backend):
+    offer = backend.offer(method)
+    options = {name: FEW[name] for name in offer.options if name in FEW}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", camzoo.DegenerateMapWarning)
+        camzoo.explain(
+            model, images, f"{method}@{backend.name}", layer="last_act", target=1, stage=offer.stage, **options
+        )
+
+
+def needs_library(backend) -> None:
+    if backend.name in IMPORTS:
+        require(IMPORTS[backend.name])
+
+
+@pytest.mark.parametrize(("method", "backend"), CASES)
+def test_a_model_comes_back_as_it_was(method, backend, model, images):
+    needs_library(backend)
+    before, photos = snapshot(model), images.clone()
+    with contextlib.suppress(CamzooError):  # what does not do this network must still leave it alone
+        ask(model, images, method, backend)
+    assert snapshot(model) == before
+    assert torch.equal(images, photos)
+    assert not images.requires_grad
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize(("method", "backend"), CASES)
+def test_a_model_comes_back_as_it_was_when_it_breaks(method, backend, runs, images):
+    """The model raises in its first or second run after the one that poses the question."""
+    needs_library(backend)
+    model = rough(seeded(Breaks))
+    before = snapshot(model)
+    Breaks.left[0] = runs
+    try:
+        with contextlib.suppress(CamzooError, RuntimeError):
+            ask(model, images, method, backend)
+            assert Breaks.left[0] >= 0, "the model ran on after it broke, and nobody heard of it"
+    finally:
+        Breaks.left[0] = -1
+    assert snapshot(model) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "backend"), CASES)
+def test_memory_does_not_grow(method, backend, images):
+    """Over 200 calls no tensor is left that was not there before: counted, not weighed, so that it is exact."""
+    needs_library(backend)
+    model, photo = seeded(SmallNet), images[:1, :, :16, :16].clone()
+    try:
+        ask(model, photo, method, backend)
+    except CamzooError:
+        return  # it does not do this network
+    began = time.perf_counter()
+    ask(model, photo, method, backend)
+    calls = min(200, 10 + int(4 / (time.perf_counter() - began)))  # the slowest are called as often as 4 s allow
+    before = tensors()
+    for _ in range(calls):
+        ask(model, photo, method, backend)
+    assert tensors() <= before
+
+
+def tensors() -> int:
+    gc.collect()
+    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+
+def test_a_leak_would_be_seen(small_net, images):
+    kept: list[torch.Tensor] = []
+    before = tensors()
+    handle = small_net.head.register_forward_hook(lambda _m, _i, output: kept.append(output.detach()))
+    for _ in range(5):
+        small_net(images)
+    handle.remove()
+    assert tensors() == before + 5
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda m: m.eval(),
+        lambda m: m.stem.weight.requires_grad_(True),
+        lambda m: m.act.register_forward_hook(lambda *_: None),
+        lambda m: setattr(m, "act", torch.nn.ReLU()),
+        lambda m: setattr(m.act, "marked", 1),
+        lambda m: m.norm.running_mean.add_(1),
+        lambda m: m.head.weight.grad.add_(1),
+        lambda _: torch.rand(1),
+    ],
+)
+def test_a_trace_would_be_seen(model, spoil):
+    before = snapshot(model)
+    spoil(model)
+    assert snapshot(model) != before
