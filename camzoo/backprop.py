@@ -39,7 +39,7 @@ def guided(model: torch.nn.Module, images: torch.Tensor, target: Target) -> torc
         RequestError: the scores do not depend on the images in a way that can be differentiated.
 
     Source:
-        Springenberg et al., Striving for simplicity, ICLR 2015 workshop, arXiv 1412.6806, section 3.4.
+        Springenberg et al., Striving for simplicity, ICLR 2015 workshop, arXiv 1412.6806, section 4.
     """
     rectifiers = _Guiding()
     gradient = _to_images(model, images, target, rectifiers)
@@ -72,7 +72,7 @@ def biases(
         RequestError: the scores do not depend on the images in a way that can be differentiated.
 
     Source:
-        Srinivas and Fleuret, Full-gradient representation, NeurIPS 2019, arXiv 1905.00780, equation 3.
+        Srinivas and Fleuret, Full-gradient representation, NeurIPS 2019, arXiv 1905.00780, section 3.
     """
     added = _Biases(len(images))
     gradient = _to_images(model, images, target, added)

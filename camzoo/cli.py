@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from camzoo.errors import CamzooError, RequestError
@@ -56,7 +59,7 @@ ModelOption = Annotated[
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", help="A .safetensors or state-dict file, or 'random' (seeded).")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of every random number.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of every random number.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps ...")]
 
 
@@ -108,7 +111,7 @@ def methods() -> None:
         table.add_row(method, *(_styled(text) for text in texts))
     _stdout().print(table)
     for row in rows:
-        _stdout().print(f"{row.backend}: {row.status}{' ' + row.version if row.version else ''} {row.reason}".rstrip())
+        print(" ".join(part for part in (f"{row.backend}: {row.status}", row.version, row.reason) if part))
 
 
 @app.command()
@@ -153,8 +156,8 @@ def _compare(
 
     specs.expand(methods)  # what cannot be carried out is refused before any work is done
     store.check_free(out, overwrite)
-    classifier = _load(model, weights, seed)
     where = _device(device)
+    classifier = _load(model, weights, seed)
     views = [classifier.preprocessing.view(photo) for _, photo in photos]
     batch = torch.cat([classifier.preprocessing.tensor(view) for view in views]).to(where)
     with _progress() as progress:
@@ -194,7 +197,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except Exception as error:  # each kind of device has errors of its own
         ready = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
         ready += ["mps"] if torch.backends.mps.is_available() else []
         said = str(error).splitlines()[0].split(". ")[0]
@@ -210,7 +213,8 @@ def _targets(text: str | None, labels: tuple[str, ...], count: int) -> object:
 
     if text is None or (text.lower().startswith("top") and text[3:].isdigit()):
         return text
-    classes = [models.class_index(part.strip(), labels) for part in text.split(",")]
+    parts = [text] if text in labels else [part.strip() for part in text.split(",")]  # a label may have a comma
+    classes = [models.class_index(part, labels) for part in parts]
     return [classes] * count
 
 
@@ -230,7 +234,7 @@ def _progress() -> Iterator[Progress]:
 
     with Bar(console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda done, total, name: bar.update(task, completed=done, total=total, description=name)
+        yield lambda done, total, name: bar.update(task, completed=done, total=total, description=escape(name))
 
 
 def _summary(result: Study, files: list[Path]) -> None:
@@ -247,11 +251,11 @@ def _summary(result: Study, files: list[Path]) -> None:
         stage = f"{cell.heatmap.stage}, {cell.heatmap.resolution} grid" if cell.heatmap else ""
         notes = list(cell.heatmap.notes) if cell.heatmap else []
         table.add_row(
-            str(computation),
+            escape(str(computation)),
             _styled(cell.status),
             seconds,
             stage,
-            _plain("; ".join([cell.reason, *warned, *notes])),
+            escape("; ".join(said for said in (cell.reason, *warned, *notes) if said)),
         )
     out.print(table)
     print("wrote")
@@ -264,12 +268,6 @@ def _styled(status: str) -> str:
     return f"[{colour}]{status}[/]"
 
 
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text.strip("; "))
-
-
 def _stdout() -> Console:
     """A console on stdout that does not cut lines where it is no terminal."""
     console = Console()
@@ -278,8 +276,13 @@ def _stdout() -> Console:
 
 def main() -> None:
     """Runs the command line: 0 ok, 1 some cell failed, 2 the request could not be carried out."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have what a terminal cannot show
     try:
         app()
     except CamzooError as error:
-        print(f"camzoo: {error}", file=sys.stderr)
+        print("camzoo:", " ".join(str(error).splitlines()), file=sys.stderr)
+        raise SystemExit(2) from None
+    except Exception:
+        traceback.print_exc()
         raise SystemExit(2) from None

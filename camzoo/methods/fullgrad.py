@@ -34,7 +34,7 @@ def fullgrad(capture: Capture, *, rescale: str = "channel") -> Array:
 
     Source:
         Srinivas and Fleuret, Full-gradient representation for neural network visualization, NeurIPS 2019,
-        arXiv 1905.00780, equations 3 and 4.
+        arXiv 1905.00780, sections 3 and 4.
     """
     if rescale not in RESCALES:
         raise unknown("rescale", rescale, RESCALES)

@@ -22,7 +22,7 @@ def guided_backprop(capture: Capture) -> Array:
         The RAW map `(N, H, W)`, signed, at the pixels of the image.
 
     Source:
-        Springenberg et al., Striving for simplicity, ICLR 2015 workshop, arXiv 1412.6806, section 3.4.
+        Springenberg et al., Striving for simplicity, ICLR 2015 workshop, arXiv 1412.6806, section 4.
     """
     xp = array_namespace(capture.guided)
     return xp.sum(capture.guided, axis=1)

@@ -27,7 +27,7 @@ def legrad(capture: Capture) -> Array:
         RequestError: the layer's grid is not that of the tokens.
 
     Source:
-        Bousselham et al., LeGrad, 2024, arXiv 2404.03214, equations 5 to 8.
+        Bousselham et al., LeGrad, ICCV 2025, arXiv 2404.03214, section 3.
 
     Departures:
         All blocks are averaged, as in the paper; the authors' code takes the last ones only. Scaling to 0..1 belongs
