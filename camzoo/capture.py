@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camzoo import guard, tail
 from camzoo.asking import Asker
@@ -84,6 +85,8 @@ def take(
 
     # The hooks come and go within `evaluating`, where no borrower takes them for the model's own.
     with guard.evaluating(model), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
+        if Evidence.HESSIAN in needs:  # the fused kernels of attention have no second derivative
+            hooks.enter_context(sdpa_kernel(SDPBackend.MATH))
         hooks.enter_context(model.get_submodule(layer).register_forward_hook(keep))
         if needs & _TAIL:
             for handle in tail.record(model, layer, recording, leaf.mine):

@@ -27,7 +27,7 @@ def rectify(values: Array) -> Array:
         values: maps `(N, h, w)`.
     """
     xp = array_namespace(values)
-    return xp.where(values < 0, xp.zeros_like(values), values)
+    return xp.maximum(values, xp.zeros_like(values))
 
 
 def normalise(values: Array) -> Array:

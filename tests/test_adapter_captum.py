@@ -261,6 +261,7 @@ def test_gradients_become_one_map(net, photos):
     ],
 )
 def test_what_is_complete_adds_up(net, photos, method):
+    photos = photos[:1]
     found = ask(net, photos, method, 1, "last")
     with torch.no_grad():
         against = torch.zeros_like(photos[:1])
@@ -271,8 +272,9 @@ def test_what_is_complete_adds_up(net, photos, method):
     if method in ("kernelshap", "shapley-sampling"):
         cells = torch.nn.functional.interpolate(found.values[:, None], (7, 7), mode="nearest-exact")
         total = cells.double().sum((1, 2, 3))
-    tolerance = {"integrated-gradients": 0.05, "layer-integrated-gradients": 0.05, "conductance": 0.05}
-    assert ((total - change).abs() <= tolerance.get(method, 1e-4) * change.abs()).all()
+    # A sum of 50 steps in place of an integral; sums in float32.
+    tolerance = 0.01 if "n_steps" in backend.offer(method).options else 1e-4
+    assert ((total - change).abs() <= tolerance * change.abs()).all()
     assert found.notes == ()
 
 
@@ -283,7 +285,7 @@ def test_a_map_that_does_not_add_up_says_so(photos):
         )
     ).double()
     # Captum loses its rule for max pooling where the pooling directly follows an activation.
-    (note,) = ask(pooled, photos[:1], "deeplift", 1, "0", baselines=torch.ones(1, 3, 24, 32)).notes
+    (note,) = ask(pooled, photos[:1], "deeplift", 1, "0", baselines=photos[1:2]).notes
     assert note.startswith("not complete: adds up to ")
     few = ask(seeded(Plain).double(), photos[:1], "integrated-gradients", 1, "last", n_steps=1)
     assert "the score's change from the baseline is" in few.notes[0]
@@ -388,14 +390,14 @@ def test_exact_shapley_values_of_many_patches_are_not_offered(net, photos):
 def test_activations_that_are_passed_by_are_told_and_a_plain_gradient_is_refused(photos, method):
     mixed = seeded(Functional).double()
     found = ask(mixed, photos, method, 1, "last")
-    assert found.notes[0].startswith("1 activations that are no nn.ReLU")
+    assert found.notes[0].startswith("keep their plain gradient, as they are no nn.ReLU")
     with pytest.raises(NotOffered, match=r"acts on nn\.ReLU.*, and this model runs none"):
         ask(seeded(lambda: Plain(activation=nn.ReLU6)).double(), photos, method, 1, "last")
 
 
 def test_a_relu_that_reads_a_shared_tensor_is_told(photos):
     found = ask(seeded(Preactivated).double(), photos, "guided-backprop", 1, "last")
-    assert found.notes == ("1 nn.ReLU read what is read elsewhere too: the sum of both gradients is rectified",)
+    assert found.notes == ("nn.ReLU that rectify the sum of gradients, as their input is read elsewhere too: 1",)
 
 
 @pytest.mark.parametrize("method", ["deeplift", "deeplift-shap", "layer-deeplift", "layer-deeplift-shap"])

@@ -59,7 +59,7 @@ _FOLLOWED = {
 }
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "guided-gradcam": {"interpolate_mode": "bilinear"},
+    "guided-gradcam": {"interpolate_mode": "bilinear"},  # as in the paper
     "lime": {"cells": 7, "n_samples": 300},
     "kernelshap": {"cells": 7, "n_samples": 300},
     "shapley-sampling": {"cells": 7, "n_samples": 8},
@@ -70,7 +70,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 # The filters of warnings belong to the whole process: two threads that change them could not both put them back.
-_filters = threading.Lock()
+_filters = threading.RLock()
 
 
 def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatmap:
@@ -393,9 +393,9 @@ def _passed_by(problem: Problem, method: str, look: _Look) -> list[str]:
     others = sum(look.nodes[name] for name in _ACTIVATIONS) - followed
     if not followed:
         raise NotOffered(f"captum's {backend.offer(method).calls} acts on {known}, and this model runs none")
-    notes = [f"{others} activations that are no {known} keep their plain gradient"] if others else []
+    notes = [f"keep their plain gradient, as they are no {known}: {others} activations"] if others else []
     if look.shared and method in _GUIDED:
-        notes.append(f"{look.shared} nn.ReLU read what is read elsewhere too: the sum of both gradients is rectified")
+        notes.append(f"nn.ReLU that rectify the sum of gradients, as their input is read elsewhere too: {look.shared}")
     return notes
 
 
