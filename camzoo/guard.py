@@ -139,8 +139,7 @@ def _buffers(model: torch.nn.Module) -> list[Restore]:
         data, value = buffer.data, buffer.detach().clone()
 
         def restore() -> None:
-            with torch.inference_mode(data.is_inference()):
-                data.copy_(value)
+            data.copy_(value)
             buffer.data = data
 
         return restore

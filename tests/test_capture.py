@@ -308,7 +308,7 @@ def test_the_callers_grad_mode_does_not_matter(small_net, images, around):
 def test_images_made_in_inference_mode_may_be_used_after_the_layer():
     class Skips(SmallNet):
         def forward(self, images):
-            return super().forward(images) * (images * images).mean((1, 2, 3))[:, None]
+            return super().forward(images) * images[:, :1, 0, 0]  # a view, saved for the backward pass
 
     net = seeded(Skips)
     with torch.inference_mode():

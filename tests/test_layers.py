@@ -248,8 +248,9 @@ class TestChoose:
 
 
 def test_threads_do_not_see_each_others_passes(small_net):
-    """Each thread's hooks see that thread's forward pass only."""
-    before = snapshot(small_net)
+    """Each thread's hooks see that thread's forward pass only: what ran, in which order, and what began when."""
+    vit = seeded(narrow_vit)
+    before = snapshot(small_net), snapshot(vit)
     images, start, wrong = batch(24, 32), threading.Barrier(8), []
 
     def work() -> None:
@@ -259,6 +260,7 @@ def test_threads_do_not_see_each_others_passes(small_net):
                 names = [info.name for info in layers.trace(small_net, images)]
                 assert names == ["stem", "norm", "act", "last", "last_act", "pool", "head"]
                 assert layers.choose(small_net, images).layer.name == "last_act"
+                assert layers.choose(vit, batch(32, 32)).layer.name == "encoder.layers.encoder_layer_2.ln_1"
             except BaseException as error:
                 wrong.append(error)
                 return
@@ -274,4 +276,4 @@ def test_threads_do_not_see_each_others_passes(small_net):
     finally:
         sys.setswitchinterval(interval)
     assert wrong == []
-    assert snapshot(small_net) == before
+    assert (snapshot(small_net), snapshot(vit)) == before
