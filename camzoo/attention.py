@@ -175,9 +175,11 @@ class _Walk:
                 self.begun.append(len(seen))
 
         def leave(name: str) -> Callable[..., torch.Tensor | None]:
-            def hook(_module: object, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> Any:
+            def hook(_module: object, *given: Any) -> Any:
+                # Another thread may come by before PyTorch has noted that this hook takes keywords.
                 if threading.get_ident() != self.thread:
                     return None
+                args, kwargs, output = given
                 alone = len(seen) - self.begun.pop() == 1
                 handed_on = None
                 if alone and isinstance(output, torch.Tensor) and output.ndim == 3:

@@ -91,8 +91,7 @@ def take(
         if needs & _TAIL:
             for handle in tail.record(model, layer, recording, leaf.mine):
                 hooks.enter_context(handle)
-        images = images.clone() if images.is_inference() else images  # these refuse to be saved for a backward pass
-        outputs = select(model(images))
+        outputs = select(model(images.clone()))  # a copy: a model may begin in place, or be given an inference tensor
         _check(leaf, layer)
         assert leaf.tensor is not None
         scored = [explained(target, outputs, len(images)) for target in targets]

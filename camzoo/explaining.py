@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from camzoo import backends, degenerate, native, specs, targets
+from camzoo import backends, capture, degenerate, methods, native, specs, targets
 from camzoo.binding import bind
 from camzoo.errors import DegenerateMapWarning, unknown
 from camzoo.problems import check_images, layer_name, pose
@@ -75,9 +75,9 @@ def explain(
     if computation.backend == native.NAME:
         name = layer_name(model, layer, images)
         wanted = targets.resolve(target, len(images))
-        needed = native.needs([computation.method])
-        (taken,), _ = native.evidence(model, name, images, [wanted], needed, seed, Settings(chunk, amp, progress))
-        raw = native.heatmap(taken, computation.method, tuple(images.shape[2:]), options)
+        needed = methods.find(computation.method).needs
+        (taken,), _ = capture.take(model, name, images, [wanted], needed, seed, Settings(chunk, amp, progress))
+        raw = native.heatmap(taken, computation.method, options)
     else:
         problem = pose(model, images, layer, target, seed)
         raw = backends.run(host, problem, computation.method, options)

@@ -162,7 +162,7 @@ def _matrix(axes: Axes, bar: Axes, values: render.Picture, measure: str) -> None
             known = math.isfinite(value)
             dark = known and np.dot(scale.to_rgba(value)[:3], (0.299, 0.587, 0.114)) < 0.5
             style: Style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": "white" if dark else INK}
-            axes.text(j, i, f"{value:.2f}" if known else "n/a", **style)
+            axes.text(j, i, f"{value:.2f}".replace("-0.00", "0.00") if known else "n/a", **style)
 
 
 def _mean(tables: Sequence[Agreement], names: Sequence[str], measure: str) -> render.Picture:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from camzoo import attention, backprop, capture, methods
 from camzoo.asking import Asker
@@ -15,75 +13,71 @@ from camzoo.types import (
     Capture,
     Evidence,
     Heatmap,
-    Layout,
     Offer,
     Problem,
     Resolution,
-    Settings,
     Stage,
-    Target,
 )
 
 NAME = "camzoo"
 
 
 def needs(names: Iterable[str]) -> frozenset[Evidence]:
-    """The evidence that methods need together. What is not offered needs none here, and is refused when it is asked."""
+    """The evidence that methods can share in one capture; what only one of them pays for is left to `heatmap`.
+
+    What is not offered needs none here, and is refused when it is asked.
+    """
     wanted = set(names)
-    return frozenset().union(*(method.needs for method in methods.TABLE if method.name in wanted))
-
-
-def evidence(
-    model: torch.nn.Module,
-    layer: str,
-    images: torch.Tensor,
-    targets: Sequence[Target],
-    needed: frozenset[Evidence],
-    seed: int = 0,
-    settings: Settings = Settings(),  # noqa: B008 (frozen)
-) -> tuple[list[Capture], Layout]:
-    """All that methods need, for each target: one capture, see `capture.take`, and a pass for each special evidence."""
-    taken, layout = capture.take(model, layer, images, targets, needed, seed, settings)
-    specials = [_special(model, images, target, needed, layout) for target in targets]
-    return [replace(each, **special) for each, special in zip(taken, specials, strict=True)], layout
-
-
-def _special(
-    model: torch.nn.Module, images: torch.Tensor, target: Target, needed: frozenset[Evidence], layout: Layout
-) -> dict[str, Any]:
-    """The fields of a Capture that take a pass of their own, as far as they are needed."""
-    found: dict[str, Any] = {}
-    if needed & {Evidence.ATTENTION, Evidence.ATTENTION_GRADIENTS}:
-        gradients = Evidence.ATTENTION_GRADIENTS in needed
-        found["attention"], found["attention_gradients"] = attention.take(model, images, target, gradients)
-        found["prefix"] = layout.prefix
-    if Evidence.GUIDED in needed:
-        found["guided"] = backprop.guided(model, images, target)
-    if Evidence.BIASES in needed:
-        found["input_gradients"], found["bias_gradients"] = backprop.biases(model, images, target)
-    return found
+    together = frozenset[Evidence]().union(*(method.needs for method in methods.TABLE if method.name in wanted))
+    return together - {Evidence.HESSIAN}
 
 
 def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatmap:
     """The RAW map of one method, from a capture of its own."""
-    (taken,), _ = evidence(
-        problem.model, problem.layer, problem.images, [problem.target], needs([method]), problem.seed
-    )
-    return heatmap(taken, method, problem.image_size, options)
+    backend.offer(method, options)
+    needed = methods.find(method).needs
+    (taken,), _ = capture.take(problem.model, problem.layer, problem.images, [problem.target], needed, problem.seed)
+    return heatmap(taken, method, options)
 
 
-def heatmap(taken: Capture, method: str, image_size: tuple[int, ...], options: Mapping[str, Any]) -> Heatmap:
-    """The RAW map of one method, from evidence that was taken before."""
+def heatmap(taken: Capture, method: str, options: Mapping[str, Any]) -> Heatmap:
+    """The RAW map of one method, from a capture that was taken before.
+
+    Args:
+        taken: with the evidence of `needs`; what takes a pass of its own is added here, for this method alone.
+        method: canonical name.
+        options: the method's keyword options.
+
+    Raises:
+        NotOffered: the method does not do this model, layer or target, or has no such option.
+    """
     backend.offer(method, options)
     formula = methods.find(method)
     notes: list[str] = []
-    if isinstance(taken.ask, Asker):  # each method has notes of its own
-        taken = replace(taken, ask=replace(taken.ask, notes=notes))
+    if isinstance(taken.ask, Asker):
+        taken = _completed(taken, replace(taken.ask, notes=notes), formula.needs)
     values = formula.function(taken, **options)
     # A method with a base gives maps where its base does.
     on_layer = values.shape[1:] == taken.activations.shape[2:]
     resolution = Resolution.LAYER if on_layer else Resolution.IMAGE
-    return Heatmap(values, Stage.RAW, resolution, image_size, method, NAME, tuple(notes))
+    return Heatmap(values, Stage.RAW, resolution, tuple(taken.images.shape[2:]), method, NAME, tuple(notes))
+
+
+def _completed(taken: Capture, ask: Asker, needed: frozenset[Evidence]) -> Capture:
+    """A capture with the evidence that takes a pass of its own, and with notes of its own."""
+    model, images, target = ask.model, ask.images, ask.target
+    found: dict[str, Any] = {"ask": ask}
+    if Evidence.HESSIAN in needed and taken.hessian_product is None:
+        found["hessian_product"] = ask.retake(needed).hessian_product
+    if needed & {Evidence.ATTENTION, Evidence.ATTENTION_GRADIENTS}:
+        gradients = Evidence.ATTENTION_GRADIENTS in needed
+        found["attention"], found["attention_gradients"] = attention.take(model, images, target, gradients)
+        found["prefix"] = ask.layout.prefix
+    if Evidence.GUIDED in needed:
+        found["guided"] = backprop.guided(model, images, target)
+    if Evidence.BIASES in needed:
+        found["input_gradients"], found["bias_gradients"] = backprop.biases(model, images, target)
+    return replace(taken, **found)
 
 
 backend = Backend(

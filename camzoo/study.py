@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from camzoo import backends, degenerate, grids, native, specs, targets
+from camzoo import backends, capture, degenerate, grids, native, specs, targets
 from camzoo.agreement import Agreement
 from camzoo.agreement import compare as agree
 from camzoo.environment import environment
@@ -192,7 +192,7 @@ def compare(
     needed = native.needs(c.method for c in computations if c.backend == native.NAME)
 
     began = _clock(images)
-    captures, layout = native.evidence(model, layer, images, rounds, needed, seed, settings)
+    captures, layout = capture.take(model, layer, images, rounds, needed, seed, settings)
     captured = (_clock(images) - began) / (len(images) * len(rounds))
     problems = [
         settle(model, layer, images, round_, (evidence, layout), seed)
@@ -229,7 +229,7 @@ def _cells(
         backends.load(backend)
         began = _clock(problem.images)
         if own:
-            heatmap = native.heatmap(evidence, computation.method, problem.image_size, computation.options)
+            heatmap = native.heatmap(evidence, computation.method, computation.options)
         else:
             heatmap = backends.run(backend, problem, computation.method, computation.options)
     except Exception as error:  # one broken computation must not take the others down

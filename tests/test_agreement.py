@@ -81,6 +81,13 @@ def test_nothing_is_made_up_from_a_map_that_says_nothing(measure, flat) -> None:
     assert math.isnan(measure(flat, flat))
 
 
+def test_top_overlap_looks_at_the_largest_cells_only() -> None:
+    rising = np.arange(100.0)
+    other = np.concatenate([random(0, (90,)), rising[90:]])
+    assert top_overlap(rising, other) == 1
+    assert top_overlap(-rising, -other) < 1
+
+
 def test_top_overlap_by_hand() -> None:
     rising = np.arange(20.0)
     other = rising.copy()

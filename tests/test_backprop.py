@@ -321,9 +321,14 @@ def test_what_batch_norm_adds(affine):
 
 
 def test_batch_norm_without_statistics_has_no_bias():
-    net = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), nn.Conv2d(3, 2, 1)).double()
-    _, products = backprop.biases(net, noise(2, 3, 4, 4), lambda outputs: outputs.sum((1, 2, 3)))
-    assert [tuple(each.shape) for each in products] == [(2, 2, 4, 4)]
+    class Trained(nn.Module):
+        def forward(self, images):
+            return F.batch_norm(images, torch.zeros(3).double(), torch.ones(3).double(), training=True)
+
+    for norm in (nn.BatchNorm2d(3, track_running_stats=False), Trained()):
+        net = nn.Sequential(norm, nn.Conv2d(3, 2, 1)).double()
+        _, products = backprop.biases(net, noise(2, 3, 4, 4), lambda outputs: outputs.sum((1, 2, 3)))
+        assert [tuple(each.shape) for each in products] == [(2, 2, 4, 4)]
 
 
 @pytest.mark.parametrize("build", [nn.Conv2d, nn.ConvTranspose2d])

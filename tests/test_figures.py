@@ -263,6 +263,7 @@ def test_agreement_is_the_mean_over_rows_where_defined() -> None:
     figure = figures.agreement(shown)
     first, second = shown.agreement(0).values["pearson"], shown.agreement(1).values["pearson"]
     matrix = np.ma.filled(panels(figure)[0].images[0].get_array(), math.nan)
+    assert matrix[0, 0] == pytest.approx(1)
     assert matrix[0, 1] == second[0, 1]
     assert matrix[0, 2] == first[0, 2]
     assert math.isnan(matrix[1, 2])
@@ -270,6 +271,15 @@ def test_agreement_is_the_mean_over_rows_where_defined() -> None:
     assert "n/a: b is all zero: because" in texts
     assert "mean of 2 images or targets" in texts
     assert_inside(figure)
+
+
+def test_agreement_of_rows_is_their_mean() -> None:
+    shown = study([heatmap(raw()), heatmap(raw(1))], rows=2)
+    other = replace(shown.cells[3], heatmap=heatmap(raw(7)))
+    shown = replace(shown, cells=(*shown.cells[:3], other))
+    first, second = (shown.agreement(row).values["pearson"][0, 1] for row in range(2))
+    assert first != second
+    assert panels(figures.agreement(shown))[0].images[0].get_array()[0, 1] == pytest.approx((first + second) / 2)
 
 
 def test_agreement_of_many_maps() -> None:

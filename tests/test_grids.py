@@ -79,6 +79,8 @@ def test_resize_keeps_a_nan_where_it_is() -> None:
     expected = interpolate(values[None], size=(14, 14), mode="bilinear", align_corners=False)[0]
     assert torch.equal(torch.isnan(resized), torch.isnan(expected))
     assert int(torch.isnan(resized).sum()) == 16
+    # At the very centre of a cell only that cell counts.
+    np.testing.assert_array_equal(np.isnan(grids.resize(np.array([[[1.0, np.nan]]]), (1, 6)))[0, 0], [0, 0, 1, 1, 1, 1])
 
 
 def test_resize_of_a_constant_map_is_constant() -> None:
