@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -92,6 +93,8 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
         NotOffered: captum does not do this on this model or layer, or the installed captum has no such class.
     """
     offer = backend.offer(method)
+    if method in _LRP:  # it writes into the parameters and back, which a graph that the caller holds would notice
+        problem = replace(problem, model=copy.deepcopy(problem.model))
     everyone = list(range(len(problem.images)))
     groups = [everyone] if method in _AT_ONCE else [[row] for row in everyone]
     parts = []
