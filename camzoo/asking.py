@@ -10,8 +10,12 @@ from typing import Any
 import torch
 
 from camzoo import chunks, guard, layers, tail
+from camzoo.binding import of_image
 from camzoo.targets import LinearScore, row_of, select, settled
 from camzoo.types import Capture, Evidence, Layout, Make, Settings, Target
+
+Rerun = Callable[[torch.Tensor, torch.Tensor], Any]
+"""From altered outputs of the layer, and the model's input, to the model's outputs."""
 
 PROBES = 2
 """How many random activations a model's tail is tried on before it is believed to be pooling plus linear."""
@@ -49,10 +53,10 @@ class Asker:
 
     def score_inputs(self, image: int, make: Make, count: int) -> torch.Tensor:
         """The explained score of one image for each of `count` altered inputs: the whole model is run."""
-        target = row_of(settled(self.target, self.scores), image)
+        target, model = row_of(settled(self.target, self.scores), image), self._model_of(image)
 
         def compute(start: int, stop: int) -> torch.Tensor:
-            return target(select(self.model(_inputs(make(start, stop)))))
+            return target(select(model(_inputs(make(start, stop)))))
 
         return self._run(compute, count, 8 * self.images[0].numel() * self.images.element_size() * _WIDTH)
 
@@ -78,7 +82,10 @@ class Asker:
     ) -> Capture:
         """The evidence again: from altered images, at another layer, or for another linear score."""
         target = settled(self.target, self.scores) if slopes is None else LinearScore(slopes)
-        return self.again(layer or self.layer, self.images if images is None else images, target, needs)
+        capture = self.again(layer or self.layer, self.images if images is None else images, target, needs)
+        if isinstance(capture.ask, Asker):  # what happens there is told with the map as well
+            capture.ask.notes = self.notes
+        return capture
 
     def stages(self) -> tuple[str, ...]:
         """The last layer of each grid size, from shallow to deep, down to the layer of this capture."""
@@ -87,8 +94,9 @@ class Asker:
     def head(self) -> torch.Tensor | None:
         """The weights `(N, K)` of each image's class, where the scores are pooling plus one linear layer.
 
-        Structure is not looked at: on seeded random activations, of both signs, the tail of the model must give what
-        pooling and the linear layer give, to rounding. The target's derivative at the scores picks the class.
+        Structure is not looked at: the model's scores, and those of its tail on seeded random activations of both
+        signs, must be what pooling and the linear layer give, to rounding. The target, linear in the scores, picks
+        the class; where it is not linear there is no such weight.
         """
         channels, outputs = self.layout.channels(self.output), self.scores.shape[-1]
         fitting = [
@@ -96,53 +104,84 @@ class Asker:
             for module in self.model.modules()
             if isinstance(module, torch.nn.Linear) and module.weight.shape == (outputs, channels)
         ]
-        if len(fitting) != 1 or self.scores.ndim != 2:
+        if len(fitting) != 1 or self.scores.ndim != 2 or (slope := self._slope()) is None:
             return None
-        linear, probe = fitting[0], self._probe()
+        (linear,) = fitting
         with guard.evaluating(self.model), torch.no_grad():
-            try:
-                found = select(self._rerun(0)(self.layout.from_grid(probe, self.output[:1]), self.images[:1]))
-            except Exception:  # a tail that refuses random activations is no pooling and linear layer
+            if not _close(self._pooled(linear, self.output), self.scores):
                 return None
-            pooled = torch.nn.functional.linear(probe.flatten(2).mean(-1), linear.weight, linear.bias)
-        if found.shape != pooled.shape or not _close(found, pooled):
-            return None
+            probe = self._random(0, PROBES)
+            pooled = self._pooled(linear, probe)
+            tails = (tail.twin(self._model_of(0), self.layer, self.recording, 0, len(self.images)), self._whole(0))
+            alike = any(_gives(rerun, probe, self.images[:1], pooled) for rerun in tails)
+        return slope @ linear.weight.detach() if alike else None
+
+    def _pooled(self, linear: torch.nn.Linear, output: torch.Tensor) -> torch.Tensor:
+        grid = self.layout.to_grid(output)
+        return torch.nn.functional.linear(grid.flatten(2).mean(-1), linear.weight, linear.bias)
+
+    def _slope(self) -> torch.Tensor | None:
+        """`dS/dy (N, classes)` of the target, if that is the same everywhere: tried at `-y` and at a random place."""
+        target, scores = settled(self.target, self.scores), self.scores.detach().clone().requires_grad_()
         with torch.enable_grad():
-            scores = self.scores.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(settled(self.target, self.scores)(scores).sum(), scores)
-        return slope @ linear.weight.detach()
+            explained = target(scores)
+            if not explained.requires_grad:
+                return None
+            (slope,) = torch.autograd.grad(explained.sum(), scores)
+        with torch.no_grad():
+            for other in (-scores, _noise(scores)):
+                if not _close(target(other), explained + ((other - scores) * slope).sum(1)):
+                    return None
+        return slope
 
-    def _probe(self) -> torch.Tensor:
-        grid = self.layout.to_grid(self.output)[:1]
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn((PROBES, *grid.shape[1:]), generator=generator, dtype=torch.float64)
-        return (noise * float(grid.abs().max())).to(grid)
+    def _random(self, image: int, rows: int) -> torch.Tensor:
+        """Random outputs of the layer, as large as its own; prefix tokens are its own."""
+        original = self.output[image : image + 1]
+        grid = self.layout.to_grid(original)
+        return self.layout.from_grid(_noise(grid.expand(rows, *grid.shape[1:])), original)
 
-    def _rerun(self, image: int) -> Callable[[torch.Tensor, torch.Tensor], Any]:
-        """What comes after the layer, as a function; the whole model where that does not give the scores again."""
-        rerun = tail.twin(self.model, self.layer, self.recording, image, len(self.images))
-        inputs, output = self.images[image : image + 1], self.output[image : image + 1]
-        try:
-            with guard.evaluating(self.model), torch.no_grad():
-                again = select(rerun(output.clone(), inputs))
-        except Exception as error:  # any module may do anything when it is run in part
-            return self._whole(f"{type(error).__name__} in it")
-        if not _close(again, self.scores[image : image + 1]):
-            return self._whole("it does not give the scores again")
-        return rerun
+    def _model_of(self, image: int) -> torch.nn.Module:
+        """The model with the other inputs of one image."""
+        return of_image(self.model, image, len(self.images))
 
-    def _whole(self, why: str) -> Callable[[torch.Tensor, torch.Tensor], Any]:
-        note = (
-            f"the whole model was run for each altered activation: the part after the layer cannot be run alone ({why})"
-        )
-        if note not in self.notes:
-            self.notes.append(note)
+    def _rerun(self, image: int) -> Rerun:
+        """What comes after the layer, as a function; the whole model where that gives other scores.
+
+        It is tried on two rows: the layer's own output, and random activations, since a part that does not go by
+        what it is given would get the first one right.
+        """
+        own, inputs, whole = self.output[image : image + 1], self.images[image : image + 1], self._whole(image)
+        rerun = tail.twin(self._model_of(image), self.layer, self.recording, image, len(self.images))
+        with guard.evaluating(self.model), torch.no_grad():
+            random = self._random(image, 1)
+            wanted = torch.cat([self.scores[image : image + 1], select(whole(random.clone(), inputs))])
+            try:
+                found = select(rerun(torch.cat([own, random]), inputs))
+                if _close(found, wanted):
+                    return rerun
+                why = "it gives other scores"
+            except Exception as error:  # any module may do anything when it is run in part
+                why = f"{type(error).__name__} in it"
+            self._note(
+                "the whole model was run for each altered activation: "
+                f"the part after the layer cannot be run alone ({why})"
+            )
+            if not _close(select(whole(own.clone(), inputs)), wanted[:1]):
+                self._note("the model does not give its own scores again: it depends on chance, or on what ran before")
+        return whole
+
+    def _whole(self, image: int) -> Rerun:
+        model = self._model_of(image)
 
         def rerun(altered: torch.Tensor, inputs: torch.Tensor) -> Any:
-            with tail.replaced(self.model, self.layer, altered):
-                return self.model(inputs.expand(len(altered), *inputs.shape[1:]))
+            with tail.replaced(model, self.layer, altered):
+                return model(inputs.repeat(len(altered), *[1] * (inputs.ndim - 1)))  # may be written to
 
         return rerun
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _run(self, compute: Callable[[int, int], torch.Tensor], count: int, bytes_each: int) -> torch.Tensor:
         device = self.images.device
@@ -151,9 +190,10 @@ class Asker:
         autocast = torch.autocast(device.type, amp) if amp else contextlib.nullcontext()
 
         def step(start: int, stop: int) -> torch.Tensor:
+            found = compute(start, stop).detach().to(self.scores.dtype)
             if self.settings.progress:
-                self.settings.progress(start, count)
-            return compute(start, stop).detach().to(self.scores.dtype)
+                self.settings.progress(stop, count)
+            return found
 
         with guard.evaluating(self.model), torch.inference_mode(False), torch.no_grad(), autocast:
             return chunks.run(step, count, size)
@@ -161,6 +201,8 @@ class Asker:
 
 # How many copies of its input a model holds at once, roughly, where activations are largest.
 _WIDTH = 64
+# In half precision 200 epsilons are more than everything.
+_MOST_SLACK = 0.05
 
 
 def _inputs(images: torch.Tensor) -> torch.Tensor:
@@ -168,8 +210,21 @@ def _inputs(images: torch.Tensor) -> torch.Tensor:
     return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
+def _noise(like: torch.Tensor) -> torch.Tensor:
+    """Seeded random numbers of both signs, as large as those of a tensor."""
+    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (noise.to(like.device) * like.abs().max()).to(like.dtype)
+
+
+def _gives(rerun: Rerun, altered: torch.Tensor, inputs: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether a part of a model gives the scores that are wanted; one that breaks does not."""
+    try:
+        return _close(select(rerun(altered.clone(), inputs)), wanted)
+    except Exception:  # any module may do anything when it is run in part, or on random activations
+        return False
+
+
 def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     """Equal to rounding: sums in another order differ by some multiple of the precision of the largest."""
-    largest = torch.maximum(wanted.abs().max(), torch.finfo(wanted.dtype).tiny * wanted.new_ones(()))
-    slack = 200 * torch.finfo(wanted.dtype).eps
-    return bool((found - wanted).abs().max() <= slack * largest)
+    slack = min(200 * torch.finfo(wanted.dtype).eps, _MOST_SLACK)
+    return found.shape == wanted.shape and bool((found - wanted).abs().max() <= slack * wanted.abs().max())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from camzoo import guard, native
-from camzoo.errors import CamzooError, Failed, NotInstalled, NotOffered, RequestError, unknown
+from camzoo.errors import CamzooError, Failed, NotInstalled, NotOffered, RequestError, one_line, unknown
 from camzoo.types import Backend, Heatmap, Problem, Stage, Status
 
 GROUP = "camzoo.backends"
@@ -78,7 +78,7 @@ def _loaded() -> dict[str, Backend | str]:
         try:
             value = entry.load()
         except Exception as error:  # somebody else's plug-in must not take the others down
-            loaded[entry.name] = f"{entry.value} does not load: {_reason(error)}"
+            loaded[entry.name] = f"{entry.value} does not load: {one_line(error)}"
             continue
         fits = isinstance(value, Backend) and value.name == entry.name
         loaded[entry.name] = value if fits else f"{entry.value} is no camzoo.types.Backend named {entry.name}"
@@ -123,7 +123,7 @@ def load(backend: Backend) -> None:
         try:
             importlib.import_module(backend.package)
         except Exception as error:
-            raise Failed(f"{backend.package} does not import: {_reason(error)}") from error
+            raise Failed(f"{backend.package} does not import: {one_line(error)}") from error
 
 
 def rows() -> list[BackendRow]:
@@ -182,7 +182,7 @@ def run(backend: Backend, problem: Problem, method: str, options: Mapping[str, A
     except CamzooError:
         raise
     except Exception as error:
-        raise Failed(_reason(error)) from error
+        raise Failed(one_line(error)) from error
 
 
 def _checked(heatmap: object, problem: Problem) -> Heatmap:
@@ -193,9 +193,3 @@ def _checked(heatmap: object, problem: Problem) -> Heatmap:
         raise Failed(f"gave {found_shape} for {count} images, not one map for each")
     values = heatmap.values
     return replace(heatmap, values=values.detach()) if isinstance(values, torch.Tensor) else heatmap
-
-
-def _reason(error: BaseException) -> str:
-    """An error as one line: its kind and the first line of what it says."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from camzoo.types import Heatmap, Stage
+
+ROUNDING = 4
+"""Machine epsilons by which the cells of a constant map may differ, as sums in another order do."""
 
 
 def reason(heatmap: Heatmap, index: int) -> str:
@@ -30,9 +34,15 @@ def reason(heatmap: Heatmap, index: int) -> str:
         return "all zero: no cell speaks for the target, or the score does not depend on this layer's output"
     if values.max() == values.min():
         return "constant: no cell differs from another"
+    if values.max() - values.min() <= ROUNDING * _epsilon(heatmap.values) * np.abs(values).max():
+        return "constant but for rounding: no cell differs from another by more than the last digits"
     if heatmap.stage is Stage.RAW and values.max() <= 0:
         return "all zero once rectified: every cell speaks against the target"
     return ""
+
+
+def _epsilon(values: Any) -> float:
+    return float(array_namespace(values).finfo(values.dtype).eps)
 
 
 def as_numpy(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -34,6 +34,14 @@ class DegenerateMapWarning(UserWarning):
     """A map is all zero, constant or not finite, and so says nothing about the image."""
 
 
+def one_line(error: BaseException) -> str:
+    """An error as one line: the first that it says, and its kind where it is not one of camzoo's own."""
+    said = str(error).strip().partition("\n")[0]
+    if isinstance(error, CamzooError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> RequestError:
     """The error for a name that does not exist, with the closest ones that do.
 

@@ -15,9 +15,9 @@ import torchvision
 from torch import nn
 
 from camzoo import checkpoints, sources, targets
-from camzoo.errors import RequestError, unknown
+from camzoo.errors import RequestError, one_line, unknown
 from camzoo.preprocessing import Preprocessing
-from camzoo.sources import names, reason
+from camzoo.sources import names
 
 __all__ = ["DEFAULT", "Classifier", "Preprocessing", "class_index", "load", "names"]
 
@@ -112,7 +112,7 @@ def _count_classes(name: str, module: nn.Module, preprocessing: Preprocessing) -
     except RequestError:
         raise
     except Exception as error:
-        raise RequestError(f"{name} does not take an image {tuple(sample.shape)}: {reason(error)}") from error
+        raise RequestError(f"{name} does not take an image {tuple(sample.shape)}: {one_line(error)}") from error
     if scores.ndim != 2 or len(scores) != 1:
         raise RequestError(f"{name} gives {tuple(scores.shape)} for one image, where a classifier gives (1, classes)")
     return scores.shape[1]

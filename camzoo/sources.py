@@ -21,7 +21,7 @@ import torchvision
 from torch import nn
 
 from camzoo import checkpoints
-from camzoo.errors import NotInstalled, RequestError, unknown
+from camzoo.errors import NotInstalled, RequestError, one_line, unknown
 from camzoo.preprocessing import HALF, Preprocessing
 
 PATIENCE = 10.0
@@ -189,7 +189,7 @@ def _own(name: str) -> Source:
         try:
             made = factory if isinstance(factory, nn.Module) else factory()
         except (Exception, SystemExit) as error:
-            raise RequestError(f"{name} failed: {reason(error)}") from error
+            raise RequestError(f"{name} failed: {one_line(error)}") from error
         if not isinstance(made, nn.Module):
             raise RequestError(f"{name} gives a {type(made).__name__}, where a torch.nn.Module is needed")
         return made
@@ -213,7 +213,7 @@ def _factory(name: str) -> Any:
     try:
         found: Any = importlib.import_module(path)
     except (Exception, SystemExit) as error:
-        raise RequestError(f"importing {path!r} for the model {name} failed: {reason(error)}") from error
+        raise RequestError(f"importing {path!r} for the model {name} failed: {one_line(error)}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             callables = [known for known in dir(found) if known[0] != "_" and callable(getattr(found, known, None))]
@@ -232,7 +232,7 @@ def _fetching(name: str) -> Iterator[None]:
             yield
     except Exception as error:  # each library has its own errors for a network that is not there
         raise RequestError(
-            f"the trained weights of {name} cannot be fetched ({reason(error)}): give --weights FILE or "
+            f"the trained weights of {name} cannot be fetched ({one_line(error)}): give --weights FILE or "
             "--weights random"
         ) from error
     finally:
@@ -259,9 +259,3 @@ def _answers(url: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def reason(error: BaseException) -> str:
-    """An error as one line: its kind and the first line of what it says."""
-    said = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__

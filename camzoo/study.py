@@ -15,7 +15,7 @@ from camzoo import backends, capture, degenerate, grids, native, specs, targets
 from camzoo.agreement import Agreement
 from camzoo.agreement import compare as agree
 from camzoo.environment import environment
-from camzoo.errors import CamzooError, NotInstalled, NotOffered, RequestError
+from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
 from camzoo.problems import check_images, layer_name, settle
 from camzoo.specs import Computation
 from camzoo.types import Capture, Heatmap, Problem, Resolution, Settings, Stage, Status
@@ -233,7 +233,7 @@ def _cells(
         else:
             heatmap = backends.run(backend, problem, computation.method, computation.options)
     except Exception as error:  # one broken computation must not take the others down
-        return [Cell(row, computation, _status(error), _reason(error)) for row in rows]
+        return [Cell(row, computation, _status(error), one_line(error)) for row in rows]
     seconds = (_clock(problem.images) - began) / len(rows) + (captured if own else 0)
     return [
         Cell(
@@ -252,12 +252,6 @@ def _status(error: Exception) -> Status:
     if isinstance(error, NotInstalled):
         return Status.NOT_INSTALLED
     return Status.NOT_OFFERED if isinstance(error, NotOffered) else Status.FAILED
-
-
-def _reason(error: Exception) -> str:
-    """An error as one line, with its kind where it is not one of camzoo's own."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, CamzooError) else f"{type(error).__name__}: {said}"
 
 
 def _clock(images: torch.Tensor) -> float:

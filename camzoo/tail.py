@@ -8,6 +8,7 @@ altered activations. The borrowed model is never touched.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ class Recording:
 
     outputs: dict[str, list[Any]] = field(default_factory=dict)
     open: bool = True
+    depth: int = 0
 
 
 def beside(model: nn.Module, layer: str) -> dict[str, nn.Module]:
@@ -41,21 +43,36 @@ def beside(model: nn.Module, layer: str) -> dict[str, nn.Module]:
 def record(model: nn.Module, layer: str, recording: Recording, mine: Callable[[], bool]) -> list[Any]:
     """Hooks that fill a recording during a forward pass, until it is closed; the caller removes them.
 
+    Every module is watched that neither holds the layer nor lies in it, and what runs within another of these is left
+    out: so a list of modules, which never runs itself, is recorded by its entries.
+
     Args:
         model: the model.
         layer: dotted name of the layer.
         recording: what is filled.
         mine: whether a call belongs to the caller's own forward pass.
     """
+    inner = model.get_submodule(layer)
+    within = set(inner.modules())
 
-    def keep(name: str) -> Callable[..., None]:
+    def enter(*_: object) -> None:
+        if recording.open and mine():
+            recording.depth += 1
+
+    def leave(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             if recording.open and mine():
-                recording.outputs.setdefault(name, []).append(output)
+                recording.depth -= 1
+                if not recording.depth:
+                    recording.outputs.setdefault(name, []).append(output)
 
         return hook
 
-    return [module.register_forward_hook(keep(name)) for name, module in beside(model, layer).items()]
+    handles: list[Any] = []
+    for name, module in model.named_modules():
+        if module not in within and inner not in module.modules():
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave(name))]
+    return handles
 
 
 def twin(
@@ -77,21 +94,13 @@ def twin(
 
     def rerun(altered: torch.Tensor, inputs: torch.Tensor) -> Any:
         rows = len(altered)
-        copied = _copy(model)
-        names = layer.split(".")
-        parent = copied
-        for depth, name in enumerate(names):
-            prefix = ".".join(names[:depth])
-            for sibling, child in list(parent.named_children()):
-                outputs = recording.outputs.get(f"{prefix}.{sibling}".lstrip("."))
-                if outputs and sibling != name:
-                    recorded = [_rows(output, image, images, rows) for output in outputs]
-                    parent._modules[sibling] = _Replay(recorded, child)
-            step = _copy(parent.get_submodule(name))
-            parent._modules[name] = step
-            parent = step
-        parent.forward = lambda *_args, **_kwargs: altered
-        return copied(inputs.expand(rows, *inputs.shape[1:]))
+        given = _copy(model.get_submodule(layer))
+        given.forward = lambda *_args, **_kwargs: altered
+        swaps = {model.get_submodule(layer): given}
+        for name, outputs in recording.outputs.items():
+            module = model.get_submodule(name)
+            swaps[module] = _Replay([_rows(output, image, images, rows) for output in outputs], module)
+        return _swapped(model, swaps)(inputs.expand(rows, *inputs.shape[1:]))
 
     return rerun
 
@@ -116,6 +125,7 @@ class _Replay(nn.Module):
 
     def __init__(self, outputs: list[Any], original: nn.Module) -> None:
         super().__init__()
+        self.training = original.training
         self.__dict__["left"] = iter(outputs)
         self.__dict__["original"] = original
 
@@ -128,10 +138,20 @@ class _Replay(nn.Module):
         return getattr(self.__dict__["original"], name)
 
 
+def _swapped(module: nn.Module, swaps: dict[nn.Module, nn.Module]) -> nn.Module:
+    """A module, as a copy where anything in it is swapped; by identity, under however many names it goes."""
+    if module not in swaps:
+        children = {name: None if one is None else _swapped(one, swaps) for name, one in module._modules.items()}
+        swaps[module] = module
+        if any(child is not module._modules[name] for name, child in children.items()):
+            swaps[module] = _copy(module)
+            swaps[module].__dict__["_modules"] = children
+    return swaps[module]
+
+
 def _copy(module: nn.Module) -> nn.Module:
     """A module with the same parameters and buffers, whose children and attributes can be set apart from it."""
     copied = copy.copy(module)
-    copied.__dict__["_modules"] = dict(module._modules)
     for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
         # The user's hooks watched the capture; a re-run is not theirs to see.
         copied.__dict__[hooks] = type(module.__dict__[hooks])()
@@ -148,6 +168,9 @@ def _rows(output: Any, image: int, images: int, rows: int) -> Any:
         return type(output)(*(_rows(entry, image, images, rows) for entry in output))
     if isinstance(output, list | tuple):
         return type(output)(_rows(entry, image, images, rows) for entry in output)
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        entries = {each.name: getattr(output, each.name) for each in dataclasses.fields(output)}
+        return dataclasses.replace(output, **{key: _rows(one, image, images, rows) for key, one in entries.items()})
     if isinstance(output, dict):
         return type(output)((key, _rows(entry, image, images, rows)) for key, entry in output.items())
     return output

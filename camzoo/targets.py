@@ -61,6 +61,8 @@ def class_indices(target: Target, outputs: torch.Tensor) -> torch.Tensor | None:
 
 def row_of(target: Target, image: int) -> Target:
     """The target of one image of a batch, for any number of rows; a callable means all rows alike."""
+    if isinstance(target, LinearScore):
+        return LinearScore(target.slopes[image : image + 1])
     return ClassLogit((target.classes[image],)) if isinstance(target, ClassLogit) else target
 
 
@@ -281,7 +283,7 @@ class Segmentation:
         if not 0 <= self.index < outputs.shape[1]:
             raise RequestError(f"class {self.index} is out of range: the model has {outputs.shape[1]} classes")
         mask = outputs.argmax(1) == self.index if self.mask is None else self.mask.to(outputs.device)
-        if mask.shape[-2:] != outputs.shape[-2:]:
+        if self.mask is not None and mask.shape != outputs.shape[-2:]:
             raise RequestError(f"the mask is {tuple(mask.shape)}, the outputs are {tuple(outputs.shape)}")
         return (outputs[:, self.index] * mask).sum((1, 2))
 

@@ -30,6 +30,10 @@ def heatmap(values, stage=Stage.RAW) -> Heatmap:
         ([[-2.0, -2.0]], Stage.RAW, "constant: no cell"),
         ([[-2.0, -1.0]], Stage.RAW, "all zero once rectified: every cell speaks against the target"),
         ([[-2.0, 0.0]], Stage.RAW, "all zero once rectified"),
+        ([[1.0, 1 + 2**-23]], Stage.RAW, "constant but for rounding"),
+        ([[-7.0, -7 * (1 + 2**-22)]], Stage.RAW, "constant but for rounding"),
+        ([[1.0, 1 + 2**-20]], Stage.RAW, ""),
+        ([[0.0, 1e-30]], Stage.RAW, ""),
         ([[3.0]], Stage.RAW, "constant: the layer's grid has a single cell"),
         ([[1.0, float("nan"), float("inf"), 0.0]], Stage.RAW, "not finite in 2 of 4 cells"),
     ],
@@ -39,6 +43,15 @@ def test_reasons(values, stage, start) -> None:
     assert said.startswith(start)
     assert bool(said) == bool(start)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_rounding_is_that_of_the_dtype(dtype) -> None:
+    eps = torch.finfo(dtype).eps
+    made = heatmap(torch.tensor([[[1, 1 + 2 * eps]], [[1, 1 + 8 * eps]]], dtype=dtype))
+    assert [bool(reason(made, index)) for index in range(2)] == [True, False]
+    as_array = Heatmap(np.array([[[1.0, 1 + 2**-51]]]), Stage.RAW, Resolution.LAYER, (8, 8), "m", "b")
+    assert reason(as_array, 0).startswith("constant but for rounding")
 
 
 def test_each_map_of_a_batch_is_judged_by_itself() -> None:

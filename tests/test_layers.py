@@ -43,6 +43,7 @@ class TestFindLayout:
             ((2, 141, 768), (224, 160), "tokens", (14, 10), 1),
             ((2, 61, 64), (96, 160), "tokens", (6, 10), 1),
             ((2, 5, 64), (64, 64), "tokens", (2, 2), 1),
+            ((2, 42, 64), (64, 64), "tokens", (6, 6), 6),  # 6 x 7 with no prefix is less like the image
             ((2, 16, 4, 6, 8), (32, 48, 64), "channels-first", (4, 6, 8), 0),
             ((2, 4, 6, 8, 16), (32, 48, 64), "channels-last", (4, 6, 8), 0),
         ],
@@ -245,6 +246,24 @@ class TestChoose:
         with pytest.raises(ZeroDivisionError):
             layers.choose(net, batch(24, 32))
         assert snapshot(net) == before
+
+
+def test_another_threads_pass_in_the_middle_of_a_trace():
+    """Its modules start and finish between those of the trace, and are no part of it."""
+    scores = nn.Sequential(nn.Conv2d(8, 5, 1), nn.ReLU())
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), scores, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images, others = batch(24, 32), []
+    assert layers.choose(net, images).layer.name == "1"  # the map of class scores is passed over
+
+    def interrupt(*_: object) -> None:
+        if not others:
+            others.append(threading.Thread(target=net, args=(images,)))
+            others[0].start()
+            others[0].join()
+
+    scores[1].register_forward_hook(interrupt)
+    assert layers.choose(net, images).layer.name == "1"
+    assert len(others) == 1
 
 
 def test_threads_do_not_see_each_others_passes(small_net):
