@@ -130,7 +130,8 @@ class Asker:
             (slope,) = torch.autograd.grad(explained.sum(), scores)
         with torch.no_grad():
             for other in (-scores, _noise(scores)):
-                if not _close(target(other), explained + ((other - scores) * slope).sum(1)):
+                linear = explained + ((other - scores) * slope).sum(1)
+                if not _close(torch.cat([explained, target(other)]), torch.cat([explained, linear])):
                     return None
         return slope
 
@@ -154,10 +155,10 @@ class Asker:
         rerun = tail.twin(self._model_of(image), self.layer, self.recording, image, len(self.images))
         with guard.evaluating(self.model), torch.no_grad():
             random = self._random(image, 1)
-            wanted = torch.cat([self.scores[image : image + 1], select(whole(random.clone(), inputs))])
+            scores, others = self.scores[image : image + 1], select(whole(random.clone(), inputs))
             try:
                 found = select(rerun(torch.cat([own, random]), inputs))
-                if _close(found, wanted):
+                if len(found) == 2 and _close(found[:1], scores) and _close(found[1:], others):
                     return rerun
                 why = "it gives other scores"
             except Exception as error:  # any module may do anything when it is run in part
@@ -166,7 +167,7 @@ class Asker:
                 "the whole model was run for each altered activation: "
                 f"the part after the layer cannot be run alone ({why})"
             )
-            if not _close(select(whole(own.clone(), inputs)), wanted[:1]):
+            if not _close(select(whole(own.clone(), inputs)), scores):
                 self._note("the model does not give its own scores again: it depends on chance, or on what ran before")
         return whole
 

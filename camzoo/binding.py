@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+
+_NARROWED = "_camzoo_of_image"
 
 
 def bind(
@@ -18,8 +20,9 @@ def bind(
 ) -> nn.Module:
     """A model with its other inputs filled in and its scores picked out, under the same layer names.
 
-    The view shares modules, parameters, buffers and hooks with the model, which is not touched. A tensor among the
-    other inputs whose first axis has length 1 is repeated for each image of a batch.
+    The view and the model are one in all that they hold: modules, parameters, buffers, hooks, flags. A tensor among
+    the other inputs whose first axis has length 1 is repeated for each image of a batch; one with as many rows as
+    there are images has a row for each.
 
     Args:
         model: any module whose first input is the images.
@@ -37,12 +40,32 @@ def bind(
     def forward(self: nn.Module, images: torch.Tensor) -> Any:
         others = [_repeated(value, len(images)) for value in args]
         named = {name: _repeated(value, len(images)) for name, value in given.items()}
-        returned = type(model).forward(self, images, *others, **named)
+        original = vars(self).get("forward") or partial(type(model).forward, self)
+        returned = original(images, *others, **named)
         return output(returned) if output else returned
 
-    view = copy.copy(model)
-    view.__class__ = type(type(model).__name__, (type(model),), {"forward": forward})
+    def narrowed(image: int, images: int) -> nn.Module:
+        one = [_row(value, image, images) for value in args]
+        return bind(model, one, {name: _row(value, image, images) for name, value in given.items()}, output)
+
+    # Properties, which go before what a model may have among its own attributes.
+    members = {"forward": property(lambda self: partial(forward, self)), _NARROWED: staticmethod(narrowed)}
+    kind: type[nn.Module] = type(type(model).__name__, (type(model),), members)
+    view = object.__new__(kind)
+    object.__setattr__(view, "__dict__", vars(model))  # one state, seen twice
     return view
+
+
+def of_image(model: nn.Module, image: int, images: int) -> nn.Module:
+    """A model for one image of a batch: of its other inputs with a row for each of `images` images, that row."""
+    narrowed = getattr(type(model), _NARROWED, None)
+    return narrowed(image, images) if narrowed else model
+
+
+def _row(value: Any, image: int, images: int) -> Any:
+    return (
+        value[image : image + 1] if isinstance(value, torch.Tensor) and value.ndim and len(value) == images else value
+    )
 
 
 def _repeated(value: Any, rows: int) -> Any:

@@ -10,6 +10,10 @@ import torch
 MOST = {"cpu": 16, "cuda": 256}
 SHARE = 0.25
 """The share of the free memory that one chunk may take."""
+GUESS = 4 * 2**30
+"""Free memory in bytes where the system does not tell."""
+
+_WORDS = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def run(compute: Callable[[int, int], torch.Tensor], count: int, size: int) -> torch.Tensor:
@@ -32,12 +36,14 @@ def run(compute: Callable[[int, int], torch.Tensor], count: int, size: int) -> t
         try:
             parts.append(compute(done, min(done + size, count)))
             done += size
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+            continue
+        except (RuntimeError, MemoryError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise
             size = (size + 1) // 2
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        # Not before the error is gone, which holds on to what was computed.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
     return torch.cat(parts)
 
 
@@ -52,12 +58,15 @@ def fitting(bytes_each: int, device: torch.device) -> int:
 
 
 def free(device: torch.device) -> int:
-    """Free memory of a device, in bytes."""
+    """Free memory of a device, in bytes; a guess where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # Windows, macOS
+        return GUESS
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: PyTorch's own class on a GPU, a plain RuntimeError on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    """Whether an error says that memory ran out: PyTorch's own class on a GPU, a plain RuntimeError elsewhere."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in _WORDS)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from camzoo import guard
+from camzoo.binding import of_image
 from camzoo.errors import RequestError, unknown
 from camzoo.grids import grid_shape
 from camzoo.types import Layout
@@ -167,15 +168,22 @@ def choose(model: torch.nn.Module, images: torch.Tensor) -> Choice:
 
 
 def stages(model: torch.nn.Module, images: torch.Tensor, last: str) -> tuple[str, ...]:
-    """The last layer of each grid size, from shallow to deep, the deepest being the one that is named."""
+    """The last layer of each grid size, from shallow to deep, the deepest being the one that is named.
+
+    Poolings, grids of a single cell and modules that run more than once are passed over.
+    """
     runs, _ = _runs(model, images)
-    until = next((at for at, run in enumerate(runs) if run.info.name == last), len(runs) - 1)
+    times = Counter(run.info.name for run in runs)
+    until = next((at for at, run in enumerate(runs) if run.info.name == last), len(runs))
     deepest: dict[tuple[int, ...], str] = {}
-    for run in runs[: until + 1]:
-        if run.info.layout and not _is_pooling(run.module):
-            deepest.pop(run.info.layout.shape, None)
-            deepest[run.info.layout.shape] = run.info.name
-    return (*list(deepest.values())[:-1], last)
+    for run in runs[:until]:
+        layout = run.info.layout
+        if layout and math.prod(layout.shape) > 1 and times[run.info.name] == 1 and not _is_pooling(run.module):
+            deepest.pop(layout.shape, None)  # ordered by the last of each
+            deepest[layout.shape] = run.info.name
+    if until < len(runs) and (layout := runs[until].info.layout):
+        deepest.pop(layout.shape, None)
+    return (*deepest.values(), last)
 
 
 def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], object]:
@@ -210,7 +218,7 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
         for name, module in model.named_modules():
             for handle in watch(name, module) if name else ():
                 hooks.enter_context(handle)
-        outputs = model(images[:1])
+        outputs = of_image(model, 0, len(images))(images[:1])
     return runs, outputs
 
 

@@ -57,9 +57,9 @@ def heatmap(taken: Capture, method: str, options: Mapping[str, Any]) -> Heatmap:
     if isinstance(taken.ask, Asker):
         taken = _completed(taken, replace(taken.ask, notes=notes), formula.needs)
     values = formula.function(taken, **options)
-    # A method with a base gives maps where its base does.
+    # A method of the layer with a base gives maps where its base does.
     on_layer = values.shape[1:] == taken.activations.shape[2:]
-    resolution = Resolution.LAYER if on_layer else Resolution.IMAGE
+    resolution = formula.resolution if on_layer else Resolution.IMAGE
     return Heatmap(values, Stage.RAW, resolution, tuple(taken.images.shape[2:]), method, NAME, tuple(notes))
 
 

@@ -50,7 +50,7 @@ ANYWHERE = frozenset.union(*ROWS)
 HOMES: dict[str, frozenset[str]] = {
     "torch": ANYWHERE - {"methods", "errors", "grids"},
     "numpy": ANYWHERE - {"errors", "grids"},  # methods draw their random numbers with it
-    "array_api_compat": frozenset({"grids", "methods", "noise"}),
+    "array_api_compat": frozenset({"degenerate", "grids", "methods", "noise"}),
     "torchvision": frozenset({"models", "sources", "preprocessing"}),
     "timm": frozenset({"sources"}),
     "huggingface_hub": frozenset({"sources"}),

@@ -7,7 +7,9 @@ from typing import Literal
 
 from array_api_compat import array_namespace
 
+from camzoo.errors import NotOffered, RequestError
 from camzoo.grids import Array
+from camzoo.methods._arrays import ratio
 from camzoo.methods._base import base_map
 from camzoo.types import Capture
 
@@ -38,7 +40,11 @@ def finercam(
         base: the method that explains the contrast.
 
     Returns:
-        The RAW map of the base method `(N, h, w)`.
+        The RAW map of the base method `(N, h, w)`; of `y_c` alone where there is no reference.
+
+    Raises:
+        NotOffered: what is explained is not the logit of a class.
+        RequestError: a reference is out of range.
 
     Source:
         Zhang et al., Finer-CAM, CVPR 2025, arXiv 2501.11309.
@@ -47,20 +53,32 @@ def finercam(
     xp = array_namespace(logits)
     count = logits.shape[1]
     classes = xp.arange(count, device=logits.device)
-    explained = xp.argmin(xp.abs(logits - capture.explained[:, None]), axis=1)[:, None] == classes
+    distance = xp.abs(logits - capture.explained[:, None])
+    explained = (_nearest(distance)[:, None] if capture.classes is None else capture.classes[:, None]) == classes
     if references is None:
-        distance = xp.abs(logits - capture.explained[:, None])
         distance = xp.where(explained, xp.full_like(distance, xp.inf), distance)
         rank = xp.argsort(xp.argsort(distance, axis=1, stable=True), axis=1, stable=True)
         chosen = (rank < min(similar, count - 1)) & ~explained
     else:
-        chosen = xp.any(classes[:, None] == xp.asarray(list(references), device=logits.device), axis=1) & ~explained
+        if outside := [index for index in references if not 0 <= index < count]:
+            raise RequestError(f"class {outside[0]} is out of range: the model has {count} classes, 0 to {count - 1}")
+        named = xp.asarray(list(references), dtype=classes.dtype, device=logits.device)
+        chosen = xp.any(classes[:, None] == named, axis=1) & ~explained
     omega = xp.astype(chosen, logits.dtype)
     if weights == "softmax":
-        omega = omega * xp.exp(logits - xp.max(logits, axis=1, keepdims=True))
-    omega = omega / xp.sum(omega, axis=1, keepdims=True)
+        nearest = xp.max(xp.where(chosen, logits, -xp.inf), axis=1, keepdims=True)
+        omega = xp.where(chosen, xp.exp(logits - nearest), 0.0)
+    omega = ratio(omega, xp.sum(omega, axis=1, keepdims=True))
     slope = omega
     if weights == "softmax":
         centre = xp.sum(omega * logits, axis=1, keepdims=True)
         slope = omega * (1 + logits - centre)
     return base_map(capture, base, slopes=xp.astype(explained, logits.dtype) - alpha * slope)
+
+
+def _nearest(distance: Array) -> Array:
+    """The class whose logit the explained score is, `(N,)`, where the capture does not say."""
+    xp = array_namespace(distance)
+    if bool(xp.any(xp.min(distance, axis=1) > 0)):
+        raise NotOffered("finercam contrasts a class with others: what is explained has to be the logit of a class")
+    return xp.argmin(distance, axis=1)

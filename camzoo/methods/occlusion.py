@@ -9,6 +9,7 @@ from functools import reduce
 from array_api_compat import array_namespace
 
 from camzoo.grids import Array
+from camzoo.methods._arrays import ratio
 from camzoo.methods._scores import asked
 from camzoo.types import Capture
 
@@ -21,6 +22,7 @@ def occlusion(
     `M_p = mean over windows v that cover p of S(x) - S(x with v at the baseline)`
 
     with `x (N, C, H, W)` the images. Windows start at 0, stride, 2 stride ... until the image is covered.
+    A pixel that no window covers, where the stride is larger than the window, is 0.
 
     Args:
         capture: images, the score and the model to ask.
@@ -48,7 +50,7 @@ def occlusion(
 
         scores = asked(capture).score_inputs(image, make, len(places))
         drops = xp.reshape(capture.explained[image] - scores, tuple(axis.shape[0] for axis in axes))
-        maps.append(_spread(drops, axes) / _spread(xp.ones_like(drops), axes))
+        maps.append(ratio(_spread(drops, axes), _spread(xp.ones_like(drops), axes)))
     return xp.stack(maps)
 
 
