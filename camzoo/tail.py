@@ -43,8 +43,8 @@ def beside(model: nn.Module, layer: str) -> dict[str, nn.Module]:
 def record(model: nn.Module, layer: str, recording: Recording, mine: Callable[[], bool]) -> list[Any]:
     """Hooks that fill a recording during a forward pass, until it is closed; the caller removes them.
 
-    Every module is watched that neither holds the layer nor lies in it, and what runs within another of these is left
-    out: so a list of modules, which never runs itself, is recorded by its entries.
+    The outermost modules are watched that neither hold the layer nor lie in it; a list of modules, which never runs
+    itself, is watched by its entries. What runs within another of these is left out.
 
     Args:
         model: the model.
@@ -52,8 +52,6 @@ def record(model: nn.Module, layer: str, recording: Recording, mine: Callable[[]
         recording: what is filled.
         mine: whether a call belongs to the caller's own forward pass.
     """
-    inner = model.get_submodule(layer)
-    within = set(inner.modules())
 
     def enter(*_: object) -> None:
         if recording.open and mine():
@@ -69,10 +67,19 @@ def record(model: nn.Module, layer: str, recording: Recording, mine: Callable[[]
         return hook
 
     handles: list[Any] = []
-    for name, module in model.named_modules():
-        if module not in within and inner not in module.modules():
-            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave(name))]
+    for name, module in _beside(model, "", model.get_submodule(layer)):
+        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave(name))]
     return handles
+
+
+def _beside(module: nn.Module, prefix: str, inner: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules, by name, that run and neither hold another module nor are it."""
+    for name, child in module.named_children():
+        holds = any(each is inner for each in child.modules())
+        if holds or isinstance(child, nn.ModuleList | nn.ModuleDict):
+            yield from _beside(child, f"{prefix}{name}.", inner) if child is not inner else ()
+        else:
+            yield f"{prefix}{name}", child
 
 
 def twin(
