@@ -196,6 +196,8 @@ class Asker:
                 self.settings.progress(stop, count)
             return found
 
+        if amp:
+            self._note(f"scores under autocast, {str(amp).removeprefix('torch.')}")
         with guard.evaluating(self.model), torch.inference_mode(False), torch.no_grad(), autocast:
             return chunks.run(step, count, size)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from camzoo.errors import CamzooError, RequestError
-from camzoo.types import Status
+from camzoo.errors import CamzooError, RequestError, unknown
+from camzoo.types import Settings, Status
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +74,8 @@ def compare(
     target: Annotated[str | None, typer.Option(help="A class index or label, several with commas, or top3.")] = None,
     methods: Annotated[str, typer.Option(help="gradcam, gradcam@captum, *@torchcam, gradcam@*, *@* ...")] = COMPARED,
     device: DeviceOption = "cpu",
+    chunk: Annotated[int | None, typer.Option(min=1, help="Inputs at a time, in methods that run many.")] = None,
+    amp: Annotated[str | None, typer.Option(help="Autocast in methods that run many: bf16 or fp16.")] = None,
     seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("camzoo-out"),
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier run in the folder.")] = False,
@@ -80,7 +84,8 @@ def compare(
     from camzoo import images
 
     pictures = [(Path(photo).name, images.read(photo)) for photo in photos]
-    _compare(pictures, model, weights, layer, target, methods, device, seed, out, overwrite)
+    settings = _settings(chunk, amp)
+    _compare(pictures, model, weights, layer, target, methods, device, settings, seed, out, overwrite)
 
 
 @app.command()
@@ -92,7 +97,8 @@ def demo(
     from camzoo import images
 
     pictures = [(name, images.sample(name)) for name in DEMO_PHOTOS]
-    _compare(pictures, "efficientnet-lite0", None, None, None, ",".join(DEMO_METHODS), "cpu", 0, out, overwrite)
+    listed, settings = ",".join(DEMO_METHODS), Settings()
+    _compare(pictures, "efficientnet-lite0", None, None, None, listed, "cpu", settings, 0, out, overwrite)
 
 
 @app.command()
@@ -145,6 +151,7 @@ def _compare(
     target: str | None,
     methods: str,
     device: str,
+    settings: Settings,
     seed: int,
     out: Path,
     overwrite: bool,
@@ -160,7 +167,7 @@ def _compare(
     classifier = _load(model, weights, seed)
     views = [classifier.preprocessing.view(photo) for _, photo in photos]
     batch = torch.cat([classifier.preprocessing.tensor(view) for view in views]).to(where)
-    with _progress() as progress:
+    with _progress() as (progress, inputs):
         result = study.compare(
             classifier.module.to(where),
             batch,
@@ -173,6 +180,7 @@ def _compare(
             pictures=views,
             model_name=f"{classifier.name} ({classifier.weights})",
             progress=progress,
+            settings=replace(settings, progress=inputs),
         )
     files = result.save(out, overwrite)
     _summary(result, files)
@@ -184,6 +192,20 @@ def _load(model: str | None, weights: str | None, seed: int) -> Classifier:
     from camzoo import models
 
     return models.load(model, weights, seed)
+
+
+def _settings(chunk: int | None, amp: str | None) -> Settings:
+    """How methods that run many inputs run them.
+
+    Raises:
+        RequestError: there is no such precision.
+    """
+    import torch
+
+    precisions = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    if amp is not None and amp not in precisions:
+        raise unknown("precision for --amp", amp, precisions)
+    return Settings(chunk, precisions[amp] if amp else None)
 
 
 def _device(name: str) -> torch.device:
@@ -219,22 +241,44 @@ def _targets(text: str | None, labels: tuple[str, ...], count: int) -> object:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
-    """Progress on stderr: a bar where it is a terminal, plain lines otherwise."""
+def _progress() -> Iterator[tuple[Progress, Callable[[int, int], None]]]:
+    """Progress on stderr, of the computations and of the inputs of one: bars on a terminal, plain lines elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-
-        def line(done: int, total: int, name: str) -> None:
-            if name:
-                print(f"[{done + 1}/{total}] {name}", file=sys.stderr, flush=True)
-
-        yield line
+        yield _line, _now_and_then(_inputs_line)
         return
     from rich.progress import Progress as Bar
 
     with Bar(console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, name: bar.update(task, completed=done, total=total, description=escape(name))
+        outer, inner = bar.add_task("", total=None), bar.add_task("inputs", total=None, visible=False)
+
+        def computation(done: int, total: int, name: str) -> None:
+            bar.update(outer, completed=done, total=total, description=escape(name))
+            bar.update(inner, visible=False)
+
+        yield computation, lambda done, total: bar.update(inner, completed=done, total=total, visible=True)
+
+
+def _line(done: int, total: int, name: str) -> None:
+    if name:
+        print(f"[{done + 1}/{total}] {name}", file=sys.stderr, flush=True)
+
+
+def _inputs_line(done: int, total: int) -> None:
+    print(f"    {done} of {total} inputs", file=sys.stderr, flush=True)
+
+
+def _now_and_then(report: Callable[[int, int], None], pause: float = 10) -> Callable[[int, int], None]:
+    """The same report, but not more often than every few seconds."""
+    last = time.monotonic()
+
+    def seldom(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= pause:
+            last = time.monotonic()
+            report(done, total)
+
+    return seldom
 
 
 def _summary(result: Study, files: list[Path]) -> None:

@@ -154,6 +154,28 @@ def test_layer_seed_and_random_weights_are_told(camzoo, place) -> None:
     assert store.load(place / "out").seed == 5
 
 
+def test_autocast_is_told_and_the_chunk_changes_nothing(camzoo, place) -> None:
+    plain, small, half = place / "plain", place / "small", place / "half"
+    assert camzoo(*ours("--methods", "scorecam", out="plain"))[0] == 0
+    assert camzoo(*ours("--methods", "scorecam", "--chunk", "3", out="small"))[0] == 0
+    assert camzoo(*ours("--methods", "scorecam", "--amp", "bf16", out="half"))[0] == 0
+    notes = [json.loads((run / "results.json").read_text())["cells"][0]["notes"] for run in (plain, small, half)]
+    assert notes == [[], [], ["scores under autocast, bfloat16"]]
+    maps = [np.load(run / "maps.npz")["row0 scorecam"] for run in (plain, small, half)]
+    assert np.allclose(maps[0], maps[1], rtol=1e-5)
+    assert not np.array_equal(maps[0], maps[2])
+
+
+def test_a_long_method_tells_how_far_it_is(monkeypatch, capsys) -> None:
+    now = iter([0.0, 1.0, 11.0, 11.0, 12.0])
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(now))
+    report = cli._now_and_then(cli._inputs_line)
+    report(8, 64)
+    report(16, 64)
+    report(24, 64)
+    assert capsys.readouterr().err == "    16 of 64 inputs\n"
+
+
 def test_grey_models_and_odd_photos(camzoo, place) -> None:
     for name, mode in (("grey.png", "L"), ("palette.png", "P"), ("alpha.png", "RGBA"), ("inks.jpg", "CMYK")):
         write_photo(place / name, mode=mode)
