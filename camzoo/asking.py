@@ -136,10 +136,15 @@ class Asker:
         return slope
 
     def _random(self, image: int, rows: int) -> torch.Tensor:
-        """Random outputs of the layer, as large as its own; prefix tokens are its own."""
+        """Random outputs of the layer, as large as its own; prefix tokens are its own.
+
+        Each channel has a level of its own beside the noise of its cells, which pooling would take out.
+        """
         original = self.output[image : image + 1]
         grid = self.layout.to_grid(original)
-        return self.layout.from_grid(_noise(grid.expand(rows, *grid.shape[1:])), original)
+        grid = grid.expand(rows, *grid.shape[1:])
+        levels = _noise(grid.abs().amax(tuple(range(2, grid.ndim)), keepdim=True))
+        return self.layout.from_grid(_noise(grid) + levels, original)
 
     def _model_of(self, image: int) -> torch.nn.Module:
         """The model with the other inputs of one image."""

@@ -76,8 +76,8 @@ def _resize_axis(xp: Any, values: Array, axis: int, new: int) -> Array:
     centres = xp.clip(centres, 0, old - 1)
     below = xp.floor(centres)
     share = centres - below
-    cells = xp.astype(below, xp.int64)
-    beside = cells + xp.astype(share > 0, xp.int64)  # itself at the border, and where a centre is met exactly
+    cells = xp.astype(below, xp.int32)
+    beside = cells + xp.astype(share > 0, xp.int32)  # itself at the border, and where a centre is met exactly
     first, second = xp.take(values, cells, axis=axis), xp.take(values, beside, axis=axis)
     return first + xp.reshape(share, (-1, *(1,) * (values.ndim - axis - 1))) * (second - first)
 

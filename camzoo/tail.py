@@ -67,7 +67,11 @@ def record(model: nn.Module, layer: str, recording: Recording, mine: Callable[[]
         return hook
 
     handles: list[Any] = []
-    for name, module in _beside(model, "", model.get_submodule(layer)):
+    inner = model.get_submodule(layer)
+    within = set(inner.modules())  # what also lies in the layer runs there, which a re-run does not repeat
+    for name, module in _beside(model, "", inner):
+        if module in within:
+            continue
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave(name))]
     return handles
 
@@ -76,7 +80,7 @@ def _beside(module: nn.Module, prefix: str, inner: nn.Module) -> Iterator[tuple[
     """The outermost modules, by name, that run and neither hold another module nor are it."""
     for name, child in module.named_children():
         holds = any(each is inner for each in child.modules())
-        if holds or isinstance(child, nn.ModuleList | nn.ModuleDict):
+        if holds or type(child).forward is nn.Module.forward:
             yield from _beside(child, f"{prefix}{name}.", inner) if child is not inner else ()
         else:
             yield f"{prefix}{name}", child
