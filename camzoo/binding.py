@@ -49,7 +49,11 @@ def bind(
         return bind(model, one, {name: _row(value, image, images) for name, value in given.items()}, output)
 
     # Properties, which go before what a model may have among its own attributes.
-    members = {"forward": property(lambda self: partial(forward, self)), _NARROWED: staticmethod(narrowed)}
+    members = {
+        "forward": property(lambda self: partial(forward, self)),
+        _NARROWED: staticmethod(narrowed),
+        "_camzoo_view_of": model,
+    }
     kind: type[nn.Module] = type(type(model).__name__, (type(model),), members)
     view = object.__new__(kind)
     object.__setattr__(view, "__dict__", vars(model))  # one state, seen twice

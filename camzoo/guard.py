@@ -82,6 +82,7 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _desk_of(model: torch.nn.Module) -> _Desk:
+    model = getattr(type(model), "_camzoo_view_of", model)  # views are one model, see camzoo.binding
     with _desks_lock:
         return _desks.setdefault(model, _Desk())
 

@@ -87,7 +87,7 @@ def test_scores_of_altered_inputs(net, photos, chunk):
         LinearScore(torch.arange(15.0, dtype=torch.float64).reshape(3, 5).sin()),
         lambda outputs: outputs[:, 1] ** 2,
     ],
-    ids=str,
+    ids=["top", "second", "probability", "contrast", "several", "linear", "callable"],
 )
 @pytest.mark.parametrize("chunk", [1, 3, 7])
 def test_altered_inputs_are_scored_as_their_image_is(net, photos, target, chunk):

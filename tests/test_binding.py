@@ -203,7 +203,6 @@ def test_one_number_an_image(small_net, images):
     assert error(found, raw(small_net, images, "scorecam", 2)) <= 1e-6
 
 
-@pytest.mark.xfail(strict=True, reason="guard knows views apart: the first to leave turns training on under the second")
 def test_two_views_of_a_training_model_leave_one_after_the_other(net):
     net.train()
     one, other = bind(net, (AGES[:1],)), bind(net, (AGES[:1],))

@@ -59,6 +59,11 @@ def error(found, wanted) -> float:
     return float(np.abs(found - wanted).max() / np.abs(wanted).max())
 
 
+def label(value) -> str | None:
+    """Tensors and messages have no place in the name of a case."""
+    return None if isinstance(value, torch.Tensor | list | str) else str(value)
+
+
 def gradcam_by_hand(net, images, score, layer="last_act") -> np.ndarray:
     """Grad-CAM of a score of the model's whole outputs, by plain PyTorch and the oracle."""
     kept = []
@@ -91,7 +96,7 @@ def gradcam_by_hand(net, images, score, layer="last_act") -> np.ndarray:
         (Segmentation(1), tensor([[[0, 9], [0, 9]], [[1, 2], [3, 4]]]), [4]),
         (Segmentation(0), tensor([[[0, 0], [0, 0]], [[1, 2], [3, 4]]]), [0]),
     ],
-    ids=str,
+    ids=label,
 )
 def test_by_hand(target, outputs, wanted):
     found = target(outputs)
@@ -115,7 +120,7 @@ def test_by_hand(target, outputs, wanted):
         (Segmentation(0, torch.ones(2, 3)), torch.zeros(1, 2, 3, 3), r"the mask is \(2, 3\)"),
         (Segmentation(0, torch.ones(1, 3, 3)), torch.zeros(1, 2, 3, 3), r"the mask is \(1, 3, 3\)"),
     ],
-    ids=str,
+    ids=label,
 )
 def test_refuses(target, outputs, message):
     with pytest.raises(RequestError, match=message):
@@ -141,7 +146,7 @@ def test_the_row_of_an_image():
         (Similarity(torch.ones(2)), "cosine similarity to a reference"),
         (LinearScore(torch.ones(1, 2)), "linear function of the logits"),
     ],
-    ids=str,
+    ids=label,
 )
 def test_words(target, words):
     assert str(target) == words
