@@ -1,7 +1,7 @@
 """What camzoo's own methods cost, in forward passes of the same model on the same input.
 
-Every figure is a ratio to a plain forward pass in inference mode, taken in the same round: contenders are interleaved in
-random order, and the figure is the median over the rounds of the ratio within each. Run it on an idle machine:
+Every figure is a ratio to a plain forward pass in inference mode, taken in the same round: contenders are interleaved
+in random order, and the figure is the median over the rounds of the ratio within each. Run it on an idle machine:
 
     python benchmarks/cost.py                  # prints the table and writes benchmarks/results/cost-cpu.json
     python benchmarks/cost.py --device cuda    # the same on a GPU

@@ -23,7 +23,9 @@ def matrix() -> str:
 def row(method: str, names: list[str], cells: dict) -> str:
     """One method; an installed library and an absent one look alike, so that the page is the same everywhere."""
     shown = (cells[method, name] for name in names)
-    return f"| `{method}` | " + " | ".join("" if c.status is Status.NOT_OFFERED else f"`{c.calls}`" for c in shown) + " |"
+    return (
+        f"| `{method}` | " + " | ".join("" if c.status is Status.NOT_OFFERED else f"`{c.calls}`" for c in shown) + " |"
+    )
 
 
 def written(text: str) -> str:

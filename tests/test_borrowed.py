@@ -6,6 +6,7 @@ import contextlib
 import gc
 import time
 import warnings
+from typing import ClassVar
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ FEW = {"masks": 20, "samples": 2, "num_samples": 1, "n_samples": 10, "n_steps": 
 class Breaks(SmallNet):
     """Raises in its forward pass after a number of runs, as a model may that is short of memory."""
 
-    left = [-1]
+    left: ClassVar[list[int]] = [-1]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.left[0] == 0:
