@@ -19,14 +19,16 @@ from camzoo.types import Capture, Evidence, Layout, Settings, Target
 
 GRADIENTS = frozenset({Evidence.GRADIENTS})
 _DERIVATIVES = frozenset({Evidence.GRADIENTS, Evidence.HESSIAN})
+OVERWRITTEN = "the layer's output before the in-place operation that follows it, such as a ReLU"
 _TAIL = frozenset({Evidence.ACTIVATION_SCORES, Evidence.HEAD})
 
 
 @dataclass(slots=True)
 class _Leaf:
-    """What the hook keeps: the leaf in the graph, how it becomes a grid, and how often the layer ran."""
+    """What the hook keeps: the leaf in the graph, what the model goes on with, the grid, and the number of runs."""
 
     tensor: torch.Tensor | None = None
+    passed_on: torch.Tensor | None = None
     layout: Layout | None = None
     calls: int = 0
     thread: int = field(default_factory=threading.get_ident)
@@ -81,7 +83,8 @@ def take(
         if needs & _DERIVATIVES:
             leaf.tensor.requires_grad_()
             torch.set_grad_enabled(True)  # undone by the no_grad block below, on leaving it
-        return leaf.tensor.clone()
+        leaf.passed_on = leaf.tensor.clone()
+        return leaf.passed_on
 
     # The hooks come and go within `evaluating`, where no borrower takes them for the model's own.
     with guard.evaluating(model), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
@@ -94,6 +97,8 @@ def take(
         outputs = select(model(images.clone()))  # a copy: a model may begin in place, or be given an inference tensor
         _check(leaf, layer)
         assert leaf.tensor is not None
+        assert leaf.passed_on is not None
+        overwritten = leaf.passed_on._version > 0
         scored = [explained(target, outputs, len(images)) for target in targets]
         derivatives = _derivatives(scored, leaf.tensor, needs, layer)
     layout, output, scores = leaf.layout, leaf.tensor.detach(), outputs.detach()
@@ -103,7 +108,8 @@ def take(
         def again(at: str, inputs: torch.Tensor, score: Target, needed: frozenset[Evidence]) -> Capture:
             return take(model, at, inputs, [score], needed, seed, settings)[0][0]
 
-        return Asker(model, layer, images, target, layout, output, scores, recording, settings, again)
+        notes = [OVERWRITTEN] if overwritten else []
+        return Asker(model, layer, images, target, layout, output, scores, recording, settings, again, notes)
 
     captures = [
         Capture(

@@ -55,6 +55,7 @@ def heatmap(taken: Capture, method: str, options: Mapping[str, Any]) -> Heatmap:
     formula = methods.find(method)
     notes: list[str] = []
     if isinstance(taken.ask, Asker):
+        notes += taken.ask.notes if formula.resolution is Resolution.LAYER else []
         taken = _completed(taken, replace(taken.ask, notes=notes), formula.needs)
     values = formula.function(taken, **options)
     # A method of the layer with a base gives maps where its base does.

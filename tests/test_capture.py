@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from camzoo import capture
+from camzoo import capture, native
 from camzoo.errors import RequestError
 from camzoo.targets import ClassLogit, TopClass
 from camzoo.types import Evidence
@@ -515,3 +515,17 @@ def test_eight_threads_on_one_model(build):
         thread.join()
     assert wrong == []
     assert snapshot(net) == before
+
+
+@pytest.mark.parametrize(("layer", "told"), [("0", True), ("1", False)])
+def test_a_map_of_what_is_overwritten_says_so(layer, told, images):
+    """Before an in-place ReLU the evidence is that before the activation; the reader has to know."""
+    net = seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+        )
+    )
+    (taken,), _ = capture.take(net, layer, images, [ClassLogit((1, 1, 1))])
+    assert (capture.OVERWRITTEN in taken.ask.notes) == told
+    assert bool((taken.activations < 0).any()) == told
+    assert (capture.OVERWRITTEN in native.heatmap(taken, "gradcam", {}).notes) == told
