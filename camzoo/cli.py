@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import time
 import traceback
@@ -135,7 +136,7 @@ def layers(
     choice = layers_.choose(classifier.module, sample)
     table = Table("layer", "kind", "output", "grid", "parameters", box=None, header_style="bold")
     for info in layers_.trace(classifier.module, sample):
-        if info.layout or every:
+        if every or (info.layout and math.prod(info.layout.shape) > 1):
             name = f"[bold]{info.name}  <- default[/]" if info.name == choice.layer.name else info.name
             shape = " x ".join(map(str, info.shape)) if info.shape else "-"
             table.add_row(name, info.kind, shape, str(info.layout or "-"), f"{info.parameters:,}")
