@@ -15,12 +15,12 @@ import pytest
 import torch
 from camzoo_adapters import pytorch_grad_cam as adapter
 from camzoo_adapters.pytorch_grad_cam import backend
+from conftest import SmallNet, require, seeded
 from torch import nn
 
 from camzoo import backends, problems
 from camzoo.errors import NotOffered, RequestError
 from camzoo.types import Resolution, Stage
-from tests.conftest import SmallNet, require, seeded
 
 METHODS = [offer.method for offer in backend.offers]
 CLASS_BLIND = {"eigencam", "kpcacam", "fem", "random"}

@@ -53,13 +53,13 @@ def error(found, wanted) -> float:
 
 
 def ask(net, layer, images, image=0, count=5, **settings):
-    """Scores of random altered activations, the scores of the oracle, and the notes."""
+    """Scores of random altered activations, the scores of the oracle, and the notes on how they were come by."""
     taken, layout = take(net, layer, images, **settings)
     grids = noise(count, *taken.activations.shape[1:], seed=9).to(images.dtype)
     found = taken.ask.score_activations(image, lambda start, stop: grids[start:stop].clone(), count)
     altered = layout.from_grid(grids, taken.ask.output[image : image + 1])
     outputs = replaced_by_hook(net, layer, images[image : image + 1], altered)
-    return found, outputs[:, image % 4], taken.ask.notes
+    return found, outputs[:, image % 4], [note for note in taken.ask.notes if note != capture.OVERWRITTEN]
 
 
 # Networks in use ---------------------------------------------------------------------------------------------------
