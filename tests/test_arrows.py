@@ -38,7 +38,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "agreement binding checkpoints chunks degenerate environment guard images noise tail targets _callable",
         "types",
         "grids",
-        "errors",
+        "errors oracles",
     )
 )
 
@@ -48,7 +48,7 @@ DEFERRED = {("study", "figures"), ("study", "store"), ("store", "figures")}
 # Where each library may be imported. What is not listed is no dependency.
 ANYWHERE = frozenset.union(*ROWS)
 HOMES: dict[str, frozenset[str]] = {
-    "torch": ANYWHERE - {"methods", "errors", "grids"},
+    "torch": ANYWHERE - {"methods", "errors", "grids", "oracles"},
     "numpy": ANYWHERE - {"errors", "grids"},  # methods draw their random numbers with it
     "array_api_compat": frozenset({"degenerate", "grids", "methods", "noise"}),
     "torchvision": frozenset({"models", "sources", "preprocessing"}),
@@ -67,6 +67,7 @@ ANY_NAME = frozenset({"sources", "backends"})
 # The one library of each adapter, by import name.
 LIBRARIES = {"pytorch_grad_cam": "pytorch_grad_cam", "captum": "captum", "torchcam": "torchcam"}
 FOREIGN = {*LIBRARIES.values(), "camzoo_adapters"}
+PACKAGES = {"methods", "oracles", "conformance"}  # of several files, which know each other
 METHODS_MAY_USE = {"methods", "types", "grids", "noise", "errors"}
 
 
@@ -156,7 +157,7 @@ def _arrow(module: str, each: Import) -> str:
     if module == "methods" and each.own not in METHODS_MAY_USE:
         return f"a method is a pure function, and imports {each.own}"
     if each.own == module:
-        return "" if module == "methods" else f"{module} imports itself"
+        return "" if module in PACKAGES else f"{module} imports itself"
     upwards = row(each.own) <= row(module)
     allowed = each.typing_only or (each.deferred and (module, each.own) in DEFERRED)
     return f"{module} -> {each.own} points upwards" if upwards and not allowed else ""
@@ -243,6 +244,13 @@ MUST_FAIL = {
         "def f():\n    from torch import nn",
         "torch is not imported in methods",
     ),
+    "torch in an oracle": ("oracles", "import torch", "torch is not imported in oracles"),
+    "a method in an oracle": (
+        "oracles",
+        "from camzoo.methods.gradcam import gradcam",
+        "oracles -> methods points upwards",
+    ),
+    "an oracle in a method": ("methods", "from camzoo.oracles import gradient", "a method is a pure function"),
     "the model in a method": ("methods", "from camzoo import guard", "a method is a pure function"),
 }
 

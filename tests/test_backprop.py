@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from conftest import SmallNet, seeded
-from oracles import input as oracle
 from snapshots import snapshot
 from torch import nn
 
 from camzoo import backprop
 from camzoo.errors import NotOffered, RequestError
+from camzoo.oracles import input as oracle
 from camzoo.targets import ClassLogit, TopClass
 
 EXACT = {"rtol": 1e-10, "atol": 1e-13}

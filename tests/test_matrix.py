@@ -9,12 +9,12 @@ import pytest
 import torch
 import torchvision
 from conftest import SmallNet, seeded
-from oracles import activation, gradient
 from torch import nn
 
 import camzoo
 from camzoo import methods
 from camzoo.errors import NotOffered
+from camzoo.oracles import activation, gradient
 
 # So few runs that every cell of the matrix is quick; the definitions are tested elsewhere.
 FEW = {"masks": 6, "samples": 2, "top_channels": 4, "groups": 2, "window": 32, "stride": 32}

@@ -6,17 +6,16 @@ import importlib
 import pkgutil
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from conftest import require
-from oracles import activation, controls, linear
 
 import camzoo
-from camzoo import methods
+from camzoo import methods, oracles
 from camzoo.errors import RequestError
 from camzoo.methods import _arrays
 from camzoo.methods.dff import concept_scores, contributions, factorise
+from camzoo.oracles import activation, controls, linear
 from camzoo.types import Capture, Evidence, Resolution
 
 FORMULAS = {
@@ -80,13 +79,13 @@ def explained(name, options, A, G):
 
 
 def twin_of(name: str):
-    """The oracle of a method, found by name in the modules of tests/oracles."""
+    """The oracle of a method, found by name in the modules of camzoo/oracles."""
     wanted = OTHER_NAMES.get(name, name.replace("++", "_plus_plus").replace("-", "_"))
     for module in pkgutil.iter_modules(oracles.__path__):
-        found = getattr(importlib.import_module(f"oracles.{module.name}"), wanted, None)
+        found = getattr(importlib.import_module(f"camzoo.oracles.{module.name}"), wanted, None)
         if found is not None:
             return found
-    raise LookupError(f"{name} has no oracle: tests/oracles has no {wanted}")
+    raise LookupError(f"{name} has no oracle: camzoo/oracles has no {wanted}")
 
 
 def twins(name, options, A, G) -> np.ndarray:

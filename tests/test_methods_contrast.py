@@ -9,7 +9,6 @@ import pytest
 import torch
 import torchvision
 from conftest import SmallNet, seeded
-from oracles import contrast, gradient, scores
 from torch import nn
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from camzoo import capture, layers
 from camzoo.errors import DegenerateMapWarning, NotOffered, RequestError
 from camzoo.methods.finercam import finercam
 from camzoo.noise import normal
+from camzoo.oracles import contrast, gradient, scores
 from camzoo.targets import ClassLogit, ClassProbability, LinearScore
 from camzoo.types import Evidence
 

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import SmallNet, seeded
-from oracles import gradient, linear, scores
-from oracles.grids import resize
 from snapshots import snapshot
 from torch import nn
 
@@ -19,6 +17,8 @@ from camzoo.errors import DegenerateMapWarning, NotOffered
 from camzoo.methods.groupcam import blur
 from camzoo.methods.rise import random_mask
 from camzoo.noise import normal
+from camzoo.oracles import gradient, linear, scores
+from camzoo.oracles.grids import resize
 from camzoo.targets import ClassLogit, ClassProbability, Contrast
 from camzoo.types import Evidence
 

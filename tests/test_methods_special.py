@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import SmallNet, require, seeded
-from oracles import gradient, transformer
-from oracles import input as oracle
 from torch import nn
 from torchvision.models import VisionTransformer
 
 import camzoo
 from camzoo import attention, backprop, capture, methods, native
 from camzoo.errors import NotOffered, RequestError
+from camzoo.oracles import gradient, transformer
+from camzoo.oracles import input as oracle
 from camzoo.targets import ClassLogit
 from camzoo.types import Capture, Evidence, Resolution, Stage
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torchvision
 from conftest import SmallNet, seeded
-from oracles import gradient, linear
 from snapshots import snapshot
 
 from camzoo import backends, capture, methods, native, problems
 from camzoo.errors import NotOffered
+from camzoo.oracles import gradient, linear
 from camzoo.targets import ClassLogit
 from camzoo.types import Evidence, Resolution, Stage
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import SmallNet, seeded
-from oracles import gradient, scores
 from torch import nn
 from torchvision.models.segmentation.fcn import FCN, FCNHead
 
 import camzoo
 from camzoo.errors import DegenerateMapWarning, RequestError
+from camzoo.oracles import gradient, scores
 from camzoo.targets import (
     ClassLogit,
     ClassProbability,

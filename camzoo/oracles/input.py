@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oracles.grids import Floats, normalise, rectify, resize
+from camzoo.oracles.grids import Floats, normalise, rectify, resize
 
 
 class Conv(NamedTuple):
@@ -46,7 +46,7 @@ def guided_rule(z: Floats, g: Floats) -> Floats:
     return np.where((z > 0) & (g > 0), g, 0.0)
 
 
-def deconvolution_rule(z: Floats, g: Floats) -> Floats:
+def deconvolution_rule(_z: Floats, g: Floats) -> Floats:
     """Deconvolution: positive gradients, whatever the input was: Zeiler and Fergus 2014, 1311.2901."""
     return np.where(g > 0, g, 0.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oracles.grids import Floats, normalise, rectify, resize
+from camzoo.oracles.grids import Floats, normalise, rectify, resize
 
 
 def similar_classes(y: Floats, c: int, count: int = 3) -> list[int]:

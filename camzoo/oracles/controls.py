@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from oracles.grids import Floats
+from camzoo.oracles.grids import Floats
 
 
 def random(shape: tuple[int, ...], seed: int) -> Floats:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracles.activation import leading_projection
-from oracles.grids import Floats
+from camzoo.oracles.activation import leading_projection
+from camzoo.oracles.grids import Floats
 
 
 def ratio(above: float, below: float) -> float:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from oracles.grids import Floats
+from camzoo.oracles.grids import Floats
 
 # Eigenvalues are known to a few eps of the largest: what is nearer than this counts as equal.
 TOLERANCE = 100 * float(np.finfo(np.float64).eps)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from oracles.gradient import gradcam, ratio, weighted_sum
-from oracles.grids import Floats, normalise, rectify, resize
+from camzoo.oracles.gradient import gradcam, ratio, weighted_sum
+from camzoo.oracles.grids import Floats, normalise, rectify, resize
 
 Score = Callable[[Floats], float]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracles.grids import Floats
+from camzoo.oracles.grids import Floats
 
 
 def on_grid(tokens: Floats, prefix: int, grid: tuple[int, int]) -> Floats:
