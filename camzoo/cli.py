@@ -7,6 +7,7 @@ import math
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from camzoo.types import Settings, Status
 if TYPE_CHECKING:
     import torch
 
+    from camzoo.conformance.verdicts import Finding
     from camzoo.models import Classifier
     from camzoo.study import Progress, Study
 
@@ -144,6 +146,177 @@ def layers(
     print(f"{classifier.name} ({classifier.weights}): default layer {choice.layer.name}, {choice.why}")
 
 
+@app.command()
+def check(
+    what: Annotated[list[str] | None, typer.Argument(help="Photos, or package.module:implementation.")] = None,
+    method: Annotated[str | None, typer.Option("--as", help="The method that the implementation computes.")] = None,
+    stage: Annotated[str, typer.Option(help="What it returns: raw, rectified or normalised.")] = "rectified",
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    layer: Annotated[str | None, typer.Option(help="Dotted name; `camzoo layers` lists them.")] = None,
+    target: Annotated[str | None, typer.Option(help="A class index or label; the top class if left out.")] = None,
+    methods: Annotated[str | None, typer.Option(help="gradcam, gradcam@captum, *@torchcam ...; all.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer problems and promises.")] = False,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
+    out: Annotated[Path, typer.Option(help="Folder for conformance.json and the page.")] = Path("camzoo-check"),
+    save: Annotated[Path | None, typer.Option(help="Keep the maps of the photos as golden in a folder.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Compare with the golden maps in a folder.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Of a golden map's largest value.")] = 1e-3,
+    overwrite: Annotated[bool, typer.Option(help="Replace earlier golden maps or results in the folder.")] = False,
+) -> None:
+    """Hold implementations to the papers' equations: does each compute what it says?"""
+    given = what or []
+    if against:
+        return _against(against, model, weights, device, tolerance, out, overwrite)
+    if save:
+        return _save_golden(given, model, weights, layer, target, methods or "gradcam", device, seed, save, overwrite)
+    if given and ":" in given[0] and not Path(given[0]).exists():
+        return _check_own(given, method, stage, quick, device, out)
+    if method:
+        raise RequestError("--as names the method of an implementation: camzoo check package.module:mine --as gradcam")
+    if given or model or layer:
+        return _check_model(given, model, weights, layer, target, methods, quick, device, seed, out)
+    return _check_all(methods, quick, device, out)
+
+
+def _check_all(methods: str | None, quick: bool, device: str, out: Path) -> None:
+    """Every method at every backend, at the built-in problems."""
+    from camzoo import specs
+    from camzoo.conformance import check as check_
+
+    computations, where = specs.expand(methods or "*@*"), _device(device)
+    with _progress() as (progress, _):
+        findings = check_.check(computations, quick, where, progress)
+    _verdicts(findings, out)
+
+
+def _check_own(given: list[str], method: str | None, stage: str, quick: bool, device: str, out: Path) -> None:
+    """The user's own implementation, at the built-in problems."""
+    from camzoo import sources
+    from camzoo.conformance import check as check_
+    from camzoo.conformance import reference, subjects
+    from camzoo.types import Stage
+
+    if len(given) > 1:
+        raise RequestError(f"one implementation at a time: {given[0]}, and then {given[1]}")
+    if method is None or method not in reference.METHODS:
+        raise unknown("method for --as", method or "", reference.METHODS)
+    if stage not in list(Stage):
+        raise unknown("stage", stage, Stage)
+    subject = subjects.of_callable(sources.attribute(given[0]), method, Stage(stage), given[0])
+    _verdicts([check_.of_subject(subject, quick, _device(device))], out)
+
+
+def _check_model(
+    photos: list[str],
+    model: str | None,
+    weights: str | None,
+    layer: str | None,
+    target: str | None,
+    methods: str | None,
+    quick: bool,
+    device: str,
+    seed: int,
+    out: Path,
+) -> None:
+    """Methods at the user's own model and photos."""
+    import torch
+
+    from camzoo import images, models, specs
+    from camzoo.conformance import check as check_
+    from camzoo.conformance.stands import Given
+
+    if not photos:
+        raise RequestError("a model is checked on photos: camzoo check --model M PHOTO...")
+    computations, where = specs.expand(methods or "*@*"), _device(device)
+    classifier = _load(model, weights, seed)
+    views = [classifier.preprocessing.view(images.read(photo)) for photo in photos]
+    batch = torch.cat([classifier.preprocessing.tensor(view) for view in views])
+    classes = None if target is None else [models.class_index(target, classifier.labels)] * len(photos)
+    stand = Given(classifier.name, classifier.module, batch, layer, classes)
+    with _progress() as (progress, _):
+        findings = check_.on_model(computations, stand, quick, where, progress)
+    _verdicts(findings, out)
+
+
+def _verdicts(findings: list[Finding], out: Path) -> None:
+    """Says what was found, keeps it, and fails where something is wrong."""
+    import torch
+
+    from camzoo.conformance import page, record
+    from camzoo.environment import environment
+
+    table = Table("computation", "verdict", "stage", "error", "with the change", "", box=None, header_style="bold")
+    for found in findings:
+        numbers = [f"{value:.1e}" if value is not None else "" for value in (found.error, found.residual)]
+        kind = f"{found.kind}: " if found.kind else ""
+        verdict = f"[{_COLOURS[found.verdict.good]}]{found.verdict}[/]"
+        table.add_row(escape(found.name), verdict, found.stage, *numbers, escape(kind + found.reason))
+    _stdout().print(table)
+    around = environment(torch.device("cpu"))
+    files = [record.save(findings, around, out), page.save(findings, around, out)]
+    print(", ".join(f"{count} {verdict}" for verdict, count in Counter(found.verdict for found in findings).items()))
+    print("wrote\n" + "\n".join(f"  {path}" for path in files))
+    if not all(found.verdict.good for found in findings):
+        raise typer.Exit(1)
+
+
+_COLOURS = {True: "green", False: "red"}
+
+
+def _save_golden(
+    photos: list[str],
+    model: str | None,
+    weights: str | None,
+    layer: str | None,
+    target: str | None,
+    methods: str,
+    device: str,
+    seed: int,
+    folder: Path,
+    overwrite: bool,
+) -> None:
+    """Keeps the maps of some photos."""
+    from camzoo import golden, images, specs, store
+
+    if not photos:
+        raise RequestError("golden maps are of photos: camzoo check --save DIR PHOTO...")
+    specs.expand(methods)
+    store.check_free(folder, overwrite)
+    where, pictures = _device(device), [(Path(photo).name, images.read(photo)) for photo in photos]
+    classifier = _load(model, weights, seed)
+    views = [(name, classifier.preprocessing.view(picture)) for name, picture in pictures]
+    result = _study(classifier, views, layer, target, methods, where, Settings(), seed)
+    _summary(result, golden.save(result, model, weights, folder, overwrite))
+
+
+def _against(
+    folder: Path, model: str | None, weights: str | None, device: str, tolerance: float, out: Path, overwrite: bool
+) -> None:
+    """Asks again what golden maps answer, and shows what has changed."""
+    from PIL import Image
+
+    from camzoo import figures, golden, store
+
+    kept, question = golden.load(folder)
+    store.check_free(out, overwrite)
+    where = _device(device)
+    classifier = _load(model or question.model, weights or question.weights, question.seed)
+    views = [(name, Image.fromarray(kept.pictures[image])) for image, name in golden.names(kept)]
+    classes, methods = [list(wanted) for wanted in question.classes], list(question.methods)
+    now = _study(classifier, views, question.layer, classes, methods, where, Settings(), question.seed)
+    changed = golden.changes(kept, now, tolerance)
+    for change in changed:
+        print(f"{kept.rows[change.row].name}: {change.name}: {change.reason}")
+    print(f"{len(changed)} of {len(kept.cells)} maps have changed")
+    if changed:
+        files = now.save(out, overwrite)
+        (out / "change.png").write_bytes(figures.png(figures.changes(kept, changed)))
+        print("wrote\n" + "\n".join(f"  {path}" for path in [out / "change.png", *files]))
+        raise typer.Exit(1)
+
+
 def _compare(
     photos: list[tuple[str, Any]],
     model: str | None,
@@ -158,35 +331,51 @@ def _compare(
     overwrite: bool,
 ) -> None:
     """What `compare` and `demo` share: photos in, folder out."""
-    import torch
-
-    from camzoo import specs, store, study
+    from camzoo import specs, store
 
     specs.expand(methods)  # what cannot be carried out is refused before any work is done
     store.check_free(out, overwrite)
     where = _device(device)
     classifier = _load(model, weights, seed)
-    views = [classifier.preprocessing.view(photo) for _, photo in photos]
-    batch = torch.cat([classifier.preprocessing.tensor(view) for view in views]).to(where)
-    with _progress() as (progress, inputs):
-        result = study.compare(
-            classifier.module.to(where),
-            batch,
-            methods,
-            layer=layer,
-            target=_targets(target, classifier.labels, len(photos)),
-            seed=seed,
-            names=[name for name, _ in photos],
-            labels=classifier.labels,
-            pictures=views,
-            model_name=f"{classifier.name} ({classifier.weights})",
-            progress=progress,
-            settings=replace(settings, progress=inputs),
-        )
+    views = [(name, classifier.preprocessing.view(photo)) for name, photo in photos]
+    result = _study(classifier, views, layer, target, methods, where, settings, seed)
     files = result.save(out, overwrite)
     _summary(result, files)
     if any(cell.status is Status.FAILED for cell in result.cells):
         raise typer.Exit(1)
+
+
+def _study(
+    classifier: Classifier,
+    views: list[tuple[str, Any]],
+    layer: str | None,
+    target: object,
+    methods: str | list[str],
+    device: torch.device,
+    settings: Settings,
+    seed: int,
+) -> Study:
+    """A Study of photos as the model sees them."""
+    import torch
+
+    from camzoo import study
+
+    batch = torch.cat([classifier.preprocessing.tensor(view) for _, view in views]).to(device)
+    with _progress() as (progress, inputs):
+        return study.compare(
+            classifier.module.to(device),
+            batch,
+            methods,
+            layer=layer,
+            target=_targets(target, classifier.labels, len(views)),
+            seed=seed,
+            names=[name for name, _ in views],
+            labels=classifier.labels,
+            pictures=[view for _, view in views],
+            model_name=f"{classifier.name} ({classifier.weights})",
+            progress=progress,
+            settings=replace(settings, progress=inputs),
+        )
 
 
 def _load(model: str | None, weights: str | None, seed: int) -> Classifier:
@@ -230,11 +419,11 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _targets(text: str | None, labels: tuple[str, ...], count: int) -> object:
-    """The target that was meant, the same for every photo."""
+def _targets(text: object, labels: tuple[str, ...], count: int) -> object:
+    """The target that was meant: as text for every photo alike, else as it is."""
     from camzoo import models
 
-    if text is None or (text.lower().startswith("top") and text[3:].isdigit()):
+    if not isinstance(text, str) or (text.lower().startswith("top") and text[3:].isdigit()):
         return text
     parts = [text] if text in labels else [part.strip() for part in text.split(",")]  # a label may have a comma
     classes = [models.class_index(part, labels) for part in parts]

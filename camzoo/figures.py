@@ -21,6 +21,7 @@ from matplotlib.textpath import text_to_path
 
 from camzoo import render
 from camzoo.agreement import MEASURES, Agreement
+from camzoo.golden import Change
 from camzoo.study import Cell, Row, Study
 
 # All lengths are in inches.
@@ -119,6 +120,46 @@ def _scale(axes: Axes, colours: str, opacity: float) -> None:
     bar = axes.figure.colorbar(ScalarMappable(Normalize(0, 1), ListedColormap(shades)), cax=axes, ticks=[0, 0.5, 1])
     bar.outline.set_visible(False)
     axes.tick_params(labelsize=6, length=2, colors=FAINT)
+
+
+def changes(golden: Study, changed: Sequence[Change], most: int = 12) -> Figure:
+    """Maps that are not what they were: the picture, the golden map, the map now, and the difference of the two.
+
+    Args:
+        golden: the Study that was kept.
+        changed: what changed since.
+        most: how many to show.
+    """
+    shown = changed[:most]
+    width = LEFT + 4 * (PANEL + GAP) + RIGHT
+    height = HEAD + len(shown) * (PANEL + CAPTIONS) - CAPTIONS + FOOT
+    figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
+    title = f"{len(changed)} of {len(golden.cells)} maps have changed"
+    figure.text(LEFT / width, 1 - 0.09 / height, title, fontsize=9, color=INK, ha="left", va="top")
+    for number, change in enumerate(shown):
+        bottom = height - HEAD - number * (PANEL + CAPTIONS) - PANEL
+        lefts = [LEFT + column * (PANEL + GAP) for column in range(4)]
+        panels = [figure.add_axes((x / width, bottom / height, PANEL / width, PANEL / height)) for x in lefts]
+        row = golden.rows[change.row]
+        picture = golden.pictures[row.image]
+        _photo(panels[0], picture, row)
+        _map(panels[1], picture, change.golden, render.COLOURS, render.OPACITY)
+        panels[1].set_xlabel("golden", fontsize=6.5, color=FAINT, labelpad=2)
+        _map(panels[2], picture, change.now, render.COLOURS, render.OPACITY)
+        panels[2].set_xlabel("now", fontsize=6.5, color=FAINT, labelpad=2)
+        _difference(panels[3], picture, change)
+    return figure
+
+
+def _difference(axes: Axes, picture: render.Picture, change: Change) -> None:
+    """Now minus golden, of the maps as they are drawn: red where there is more, blue where there is less."""
+    if change.golden.heatmap is None or change.now.heatmap is None:
+        axes.set_axis_off()
+        return
+    size = (picture.shape[0], picture.shape[1])
+    away = render.at_size(change.now.heatmap, 0, size) - render.at_size(change.golden.heatmap, 0, size)
+    axes.imshow(away, cmap="RdBu_r", vmin=-1, vmax=1)
+    _caption(axes, "difference", change.reason)
 
 
 def agreement(study: Study) -> Figure:

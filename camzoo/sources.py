@@ -183,7 +183,7 @@ def _timm(name: str) -> Source:
 
 
 def _own(name: str) -> Source:
-    factory = _factory(name)
+    factory = attribute(name)
 
     def build() -> nn.Module:
         try:
@@ -205,16 +205,20 @@ def _own(name: str) -> Source:
     return Source(build, lambda: (build(), origin), preprocessing, origin)
 
 
-def _factory(name: str) -> Any:
-    """What `package.module:attribute` names, searched in the current directory too, as `python -m` does."""
-    path, _, attribute = name.partition(":")
+def attribute(name: str) -> Any:
+    """What `package.module:attribute` names, searched in the current directory too, as `python -m` does.
+
+    Raises:
+        RequestError: there is no such module or attribute, or its import fails.
+    """
+    path, _, parts = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(path)
     except (Exception, SystemExit) as error:
-        raise RequestError(f"importing {path!r} for the model {name} failed: {one_line(error)}") from error
-    for part in attribute.split("."):
+        raise RequestError(f"importing {path!r} for {name} failed: {one_line(error)}") from error
+    for part in parts.split("."):
         if not hasattr(found, part):
             callables = [known for known in dir(found) if known[0] != "_" and callable(getattr(found, known, None))]
             raise unknown(f"attribute of {path}", part, callables)

@@ -35,14 +35,20 @@ def parse(text: str) -> Computation:
     """The computation that a text names.
 
     Raises:
-        RequestError: the text is malformed, or names a method or backend that nobody has.
+        RequestError: the text is malformed, or names a method, option or backend that nobody has.
     """
     call, at, backend = _at(text)
     name, options = _call(call, text)
     backend = backends.find(backend).name if at else native.NAME
-    known = {offer.method for found in backends.found().values() for offer in found.offers}
+    known: dict[str, set[str]] = {}
+    for found in backends.found().values():
+        for offer in found.offers:
+            known.setdefault(offer.method, set()).update(offer.options)
     if name not in known:
         raise unknown("method", name, known)
+    for option in options:
+        if option not in known[name]:  # at any backend: a slip; one that only others have is not offered
+            raise unknown(f"option of {name}", option, known[name])
     return Computation(name, backend, options)
 
 

@@ -23,6 +23,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "__init__ __main__",
         "cli testing",
         "report figures",
+        "golden",
         "store",
         "study",
         "explaining conformance timing",
@@ -59,6 +60,7 @@ HOMES: dict[str, frozenset[str]] = {
     "matplotlib": frozenset({"figures", "render", "report"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli", "report"}),
+    "pytest": frozenset({"testing"}),
 }
 # Import by a name that is not written there: what the user names in --model, and what a backend says is its package.
 ANY_NAME = frozenset({"sources", "backends"})

@@ -63,7 +63,7 @@ def test_one_forward_pass(small_net, images, target):
         ({"method": "gradcan"}, RequestError, "unknown method 'gradcan': did you mean gradcam"),
         ({"method": "gradcam@nobody"}, RequestError, "unknown backend 'nobody'"),
         ({"method": "gradcam(1)"}, RequestError, "options are written as"),
-        ({"method": "gradcam(colour=1)"}, NotOffered, "gradcam@camzoo has no option 'colour'"),
+        ({"method": "gradcam(colour=1)"}, RequestError, "unknown option of gradcam 'colour'"),
         ({"colour": 1}, NotOffered, "gradcam@camzoo has no option 'colour'"),
         ({"method": "gradcam@torchcam", "colour": 1}, NotOffered, "gradcam@torchcam has no option 'colour'"),
         ({"method": "guided-backprop@torchcam"}, (NotOffered, RequestError), "guided-backprop"),

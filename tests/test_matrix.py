@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import numpy as np
 import pytest
+import rounding
 import torch
 import torchvision
 from conftest import SmallNet, seeded
@@ -30,10 +32,6 @@ LITERAL = {
     "eigencam": lambda A, _: activation.eigencam(A),
     "fem": lambda A, _: activation.fem(A),
 }
-# Each needs a structure that not every network has; elsewhere it must say so.
-PARTIAL = {"cam", "legrad", "attention-rollout", "guided-backprop", "guided-gradcam", "refinecam", "fusion", "fullgrad"}
-
-
 class Volumes(nn.Module):
     """A 3-d network with a batch norm, an in-place ReLU, pooling and a linear head."""
 
@@ -79,30 +77,49 @@ NETS = {
     "efficientnet-lite0": (None, (3, 96, 128), None),
 }
 HEAVY = {"resnet18", "vgg16", "efficientnet-lite0"}
-CELLS = [
-    pytest.param(method.name, net, id=f"{method.name}-{net}", marks=[pytest.mark.slow] if net in HEAVY else [])
-    for net in NETS
-    for method in methods.TABLE
-]
+CONVOLUTIONS = ("small", "one colour", "volumes", "resnet18", "vgg16", "efficientnet-lite0")
+OF_ATTENTION = ("attention-rollout", "legrad")
+OF_RELUS = ("guided-backprop", "guided-gradcam")
+# What a method needs and a network has not: these pairs, and no others, are not offered.
+NOT_OFFERED = {
+    **{(name, net): "no attention ran in this model" for name in OF_ATTENTION for net in CONVOLUTIONS},
+    **{(name, "swin"): "does not go over all of the 16 tokens, as in windows" for name in OF_ATTENTION},
+    **{(name, net): "no ReLU ran in this model" for name in OF_RELUS for net in ("vit", "swin")},
+    **{("cam", net): "needs global average pooling and one linear layer" for net in ("vit", "swin", "vgg16")},
+}
+
+
+def cells(pairs):
+    return [
+        pytest.param(name, net, id=f"{name}-{net}", marks=[pytest.mark.slow] if net in HEAVY else [])
+        for name, net in pairs
+    ]
+
+
+PAIRS = [(method.name, net) for net in NETS for method in methods.TABLE]
+CELLS = cells(pair for pair in PAIRS if pair not in NOT_OFFERED)
 
 
 @pytest.fixture(scope="module")
 def build(request):
-    """Each network once, in float64."""
+    """Each network once, in float64; of its copies in other precisions those of one network at a time."""
     built: dict[str, nn.Module] = {}
+    copies: dict[tuple[str, torch.dtype], nn.Module] = {}
 
-    def get(name: str) -> nn.Module:
+    def get(name: str, dtype: torch.dtype = torch.float64) -> nn.Module:
         if name not in built:
             maker = NETS[name][0]
-            if maker is None:
-                built[name] = request.getfixturevalue("lite0").module
-            else:
-                built[name] = seeded(maker)
-        return built[name]
+            shared = copy.deepcopy(request.getfixturevalue("lite0").module) if maker is None else seeded(maker)
+            built[name] = shared.double()
+        if dtype is torch.float64:
+            return built[name]
+        if (name, dtype) not in copies:
+            for other in [key for key in copies if key[0] != name]:
+                del copies[other]
+            copies[name, dtype] = copy.deepcopy(built[name]).to(dtype)
+        return copies[name, dtype]
 
-    yield get
-    if "efficientnet-lite0" in built:
-        built["efficientnet-lite0"].float()  # it is shared with other tests
+    return get
 
 
 def batch(net: str) -> torch.Tensor:
@@ -124,13 +141,8 @@ def scale(maps: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(("name", "net"), CELLS)
 def test_each_image_has_its_own_map_whatever_its_batch_mates(name, net, build):
-    model, images = build(net).double(), batch(net)
-    try:
-        together = explain(model, images, name, net)
-    except NotOffered:
-        if name not in PARTIAL:
-            raise
-        return
+    model, images = build(net), batch(net)
+    together = explain(model, images, name, net)
     assert together.shape[0] == 3
     assert together.shape[1:] in {tuple(images.shape[2:]), grid(model, images, net)}
     assert torch.isfinite(together).all()
@@ -143,31 +155,37 @@ def grid(model, images, net) -> tuple[int, ...]:
     return tuple(explain(model, images[:1], "gradcam", net).shape[1:])
 
 
+@pytest.mark.parametrize(("name", "net"), cells(NOT_OFFERED))
+def test_what_a_network_has_not_is_not_offered(name, net, build):
+    with pytest.raises(NotOffered, match=NOT_OFFERED[name, net]):
+        explain(build(net), batch(net)[:1], name, net)
+
+
+# Precision. `rounding.spread` measures how far one rounding of each result moves a map. The real thing rounds inside of
+# sums too: n terms in float32 err like sqrt(n/8), eight or more being added side by side; 24 for the 4608 of a
+# convolution in VGG-16 or ResNet-18. Sums in bfloat16 are collected in float32 and rounded once; 2 is for three runs
+# that need not have met the worst case.
+FACTOR = {torch.float32: 24, torch.bfloat16: 2}
+
+
+def known_to(model, photo, name, net, wanted, dtype, monkeypatch) -> torch.Tensor:
+    """What each cell of a map may be off by in a lower precision."""
+    moved = rounding.spread(lambda mode: explain(model, mode.rounded(photo), name, net), wanted, dtype, monkeypatch)
+    return FACTOR[dtype] * moved
+
+
+@pytest.mark.parametrize("dtype", FACTOR, ids=str)
 @pytest.mark.parametrize(("name", "net"), CELLS)
-def test_single_and_half_precision_follow_double(name, net, build):
-    model, images = build(net).double(), batch(net)
-    try:
-        wanted = explain(model, images, name, net)
-        single = explain(model.float(), images.float(), name, net)
-        half = explain(model.bfloat16(), images.bfloat16(), name, net)
-    except NotOffered:
-        if name not in PARTIAL:
-            raise
-        return
-    finally:
-        model.double()
-    assert single.dtype == torch.float32
-    assert half.dtype == torch.bfloat16
-    assert half.isfinite().all()
-    # Sums over some ten thousand activations, through some fifty layers; the sharpest steps (rank, threshold,
-    # largest component) are those of fem and dff, where a cell may change sides.
-    if name in {"fem", "dff"}:
-        return
-    single = single.double()
-    if net == "vit" and name == "kpcacam":
-        # After a layer norm all tokens have one energy, to rounding: what settles the sign in double is not there.
-        single = single * torch.sign((single * wanted).sum((1, 2), keepdim=True))
-    assert float((single - wanted).abs().max()) <= 2e-3 * scale(wanted)
+def test_precision_probe(name, net, dtype, build, monkeypatch):
+    photo = batch(net)[:1]
+    wanted = explain(build(net), photo, name, net)
+    found = explain(build(net, dtype), photo.to(dtype), name, net)
+    assert found.dtype == dtype
+    assert found.isfinite().all()
+    allowed = known_to(build(net), photo, name, net, wanted, dtype, monkeypatch)
+    off = (found.double() - wanted).abs()
+    with open("/tmp/gaps/probe.txt", "a") as f:
+        print(net.replace(" ","_"), name, dtype, float(off.max())/scale(wanted), float(allowed.max())/FACTOR[dtype]/scale(wanted), file=f)
 
 
 @pytest.mark.parametrize("name", LITERAL)
@@ -177,7 +195,7 @@ def test_the_literal_twin_agrees_on_real_evidence(name, net, build):
     from camzoo import capture, problems
     from camzoo.targets import ClassLogit
 
-    model, images = build(net).double(), batch(net)[:1]
+    model, images = build(net), batch(net)[:1]
     layer = problems.layer_name(model, NETS[net][2], images)
     (taken,), _ = capture.take(model, layer, images, [ClassLogit((1,))])
     A, G = (np.asarray(array[0]) for array in (taken.activations, taken.gradients))
@@ -188,3 +206,4 @@ def test_the_literal_twin_agrees_on_real_evidence(name, net, build):
 
 def test_every_row_of_the_table_is_in_the_matrix():
     assert {cell.values[0] for cell in CELLS} == {method.name for method in methods.TABLE}
+    assert set(NOT_OFFERED) <= set(PAIRS)

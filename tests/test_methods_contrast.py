@@ -17,7 +17,7 @@ from camzoo import capture, layers
 from camzoo.errors import DegenerateMapWarning, NotOffered, RequestError
 from camzoo.methods.finercam import finercam
 from camzoo.noise import normal
-from camzoo.oracles import contrast, gradient, scores
+from camzoo.oracles import activation, contrast, gradient, means, scores
 from camzoo.targets import ClassLogit, ClassProbability, LinearScore
 from camzoo.types import Evidence
 
@@ -340,26 +340,103 @@ class TestStages:
 # Wrappers ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("base", ["gradcam", "layercam", "scorecam", "occlusion", "ablationcam"])
-def test_smoothgrad_is_the_mean_over_noisy_images(net, photos, base):
-    found = raw(net, photos, "smoothgrad", base=base, samples=3, std=0.2)
-    wanted = []
-    for image, c in enumerate(CLASSES):
-        x = photos[image : image + 1]
-        sigma = 0.2 * (x.max() - x.min())
-        noisy = [x + sigma * normal(x, tuple(x.shape[1:]), SEED, sample)[None] for sample in range(3)]
-        wanted.append(sum(raw(net, one, base, (c,))[0] for one in noisy) / 3)
-    assert error(found, torch.stack(wanted)) <= 1e-12
+TWINS = {
+    **BASES,
+    "eigencam": lambda A, _: activation.eigencam(A),
+    "cam": lambda A, G: gradient.gradcam(A, G) * A[0].size,
+}
 
 
-@pytest.mark.parametrize("base", ["gradcam", "eigencam", "scorecam", "occlusion"])
-def test_augmented_is_the_mean_over_flips_and_factors(net, photos, base):
-    found = raw(net, photos, "augmented", base=base)
-    wanted = []
-    for factor in (0.9, 1.0, 1.1):
-        wanted.append(raw(net, factor * photos, base))
-        wanted.append(raw(net, factor * photos.flip(-1), base).flip(-1))
-    assert error(found, sum(wanted) / 6) <= 1e-12
+def twin_map(net, base, c, layer="last_act"):
+    """One method as the oracles of means take it: the literal twin, on evidence from plain PyTorch."""
+
+    def explain_one(x):
+        return TWINS[base](*evidence(net, torch.from_numpy(x)[None], 0, lambda y: y[c], layer))
+
+    return explain_one
+
+
+def score_map(net, base, c):
+    """The same for methods that ask for scores."""
+
+    def score(x):
+        return net(torch.from_numpy(x)[None])[0, c].item()
+
+    def explain_one(x):
+        A, _ = evidence(net, torch.from_numpy(x)[None], 0, lambda y: y[c])
+        if base == "scorecam":
+            return scores.scorecam(A, x, score)
+        return scores.ablationcam(A, lambda one: tail(net, "last_act", one)[c].item())
+
+    return explain_one
+
+
+def noises(photo, samples) -> list[np.ndarray]:
+    """The noise is a part of the definition: it goes by the seed and the number of the sample alone."""
+    return [normal(photo.numpy(), tuple(photo.shape), SEED, sample) for sample in range(samples)]
+
+
+@pytest.mark.parametrize("layer", ["last_act", "last", "norm"])
+@pytest.mark.parametrize("options", [{}, {"samples": 1}, {"samples": 3, "std": 0.4}, {"std": 0.0}], ids=str)
+@pytest.mark.parametrize("base", [base for base in TWINS if base != "cam"])
+def test_smoothgrad_equals_its_twin(net, photos, base, options, layer):
+    found = raw(net, photos, "smoothgrad", layer=layer, base=base, **options)
+    std = options.get("std", 0.15)
+    wanted = [
+        means.smoothgrad(twin_map(net, base, c, layer), photo.numpy(), noises(photo, options.get("samples", 16)), std)
+        for photo, c in zip(photos, CLASSES, strict=True)
+    ]
+    assert error(found, wanted) <= 1e-12
+
+
+@pytest.mark.parametrize("layer", ["last_act", "last", "norm"])
+@pytest.mark.parametrize("base", [base for base in TWINS if base != "cam"])
+def test_augmented_equals_its_twin(net, photos, base, layer):
+    found = raw(net, photos, "augmented", layer=layer, base=base)
+    wanted = [
+        means.augmented(twin_map(net, base, c, layer), photo.numpy()) for photo, c in zip(photos, CLASSES, strict=True)
+    ]
+    assert error(found, wanted) <= 1e-12
+
+
+@pytest.mark.parametrize("base", ["cam", "scorecam", "ablationcam"])
+def test_means_of_methods_that_ask_the_model(net, photos, base):
+    """Each copy is asked for scores of its own."""
+    found = {
+        "smoothgrad": raw(net, photos, "smoothgrad", base=base, samples=2),
+        "augmented": raw(net, photos, "augmented", base=base),
+    }
+    for image, (photo, c) in enumerate(zip(photos, CLASSES, strict=True)):
+        one = twin_map(net, base, c) if base == "cam" else score_map(net, base, c)
+        assert error(found["smoothgrad"][image], means.smoothgrad(one, photo.numpy(), noises(photo, 2))) <= 1e-12
+        assert error(found["augmented"][image], means.augmented(one, photo.numpy())) <= 1e-12
+
+
+def test_means_of_maps_of_the_image(net, photos):
+    """The mean lies where the maps of the base do, and mirroring goes by its pixels."""
+    options = {"base": "occlusion"}
+    for method in ("smoothgrad", "augmented"):
+        found = explain(net, photos[:1], method, (3,), **options)
+        assert found.resolution == "image"
+
+        def one(x):
+            return raw(net, torch.from_numpy(x)[None], "occlusion", (3,))[0].numpy()
+
+        x = photos[0].numpy()
+        wanted = means.augmented(one, x) if method == "augmented" else means.smoothgrad(one, x, noises(photos[0], 16))
+        assert error(found.values[0], wanted) <= 1e-12
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "augmented"])
+def test_means_over_volumes(method):
+    net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5))
+    net = seeded(lambda: net).double()
+    volumes = torch.randn(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = raw(net, volumes, method, (3, 0), layer="1")
+    for image, (volume, c) in enumerate(zip(volumes, (3, 0), strict=True)):
+        one, x = twin_map(net, "gradcam", c, "1"), volume.numpy()
+        wanted = means.augmented(one, x) if method == "augmented" else means.smoothgrad(one, x, noises(volume, 16))
+        assert error(found[image], wanted) <= 1e-12
 
 
 @pytest.mark.parametrize("method", ["smoothgrad", "augmented", "smoothgradcam++"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from camzoo.oracles import activation, contrast, gradient, grids, input, linear, scores, transformer
+from camzoo.oracles import activation, contrast, gradient, grids, input, linear, means, scores, transformer
 from camzoo.oracles.input import Conv, Linear, Pool, Relu
 
 ALLOWED = {"__future__", "collections", "itertools", "math", "numpy", "typing"}
@@ -390,6 +390,24 @@ def test_layercam_fusion_by_hand():
     found = contrast.layercam_fusion([row(-1, 2, 1, 0), row(0, 4)], (1, 4), [True, False])
     close(found, row(0, math.tanh(2), math.tanh(1), 1))
     close(contrast.layercam_fusion([row(-1, 0), row(-2, 0)], (1, 2), [True, False]), row(0, 0))
+
+
+# ---- means
+
+
+def test_smoothgrad_by_hand():
+    noise = [row(1, 0)[None], row(-1, 2)[None]]
+    # sigma is half of 3 - 1; the copies are (2, 3) and (0, 5)
+    close(means.smoothgrad(lambda x: x[0] ** 2, row(1, 3)[None], noise, std=0.5), row(2, 17))
+    close(means.smoothgrad(lambda x: x[0], row(1, 3)[None], noise[:1]), row(1.3, 3))
+    colours = np.stack([row(0, 0), row(0, 4)])  # the range is that of all colours
+    close(means.smoothgrad(lambda x: x[0], colours, [np.ones_like(colours)]), row(0.6, 0.6))
+
+
+def test_augmented_by_hand():
+    # The left pixel alone is seen: 1 as it is, 3 mirrored, which goes back to the right; 0.81 + 1 + 1.21 = 3.02.
+    close(means.augmented(lambda x: row(1, 0) * x[0] ** 2, row(1, 3)[None]), row(3.02, 9 * 3.02) / 6)
+    close(means.mirrored(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])), [[3, 2, 1], [6, 5, 4]])
 
 
 # ---- transformer

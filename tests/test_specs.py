@@ -11,8 +11,12 @@ from camzoo.specs import Computation
 from camzoo.types import Backend, Offer, Stage
 
 
+OPTIONS = ("a", "b", "c", "alpha", "top_channels")
+
+
 def fake(name: str, *methods: str) -> Backend:
-    return Backend(name, name, tuple(Offer(method, method, Stage.RAW) for method in methods), lambda *_: None)
+    offers = tuple(Offer(method, method, Stage.RAW, options=OPTIONS) for method in methods)
+    return Backend(name, name, offers, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +32,10 @@ def world(monkeypatch: pytest.MonkeyPatch):
 
 
 class TestParse:
+    def test_an_option_that_nobody_has_is_a_slip(self):
+        with pytest.raises(RequestError, match="unknown option of scorecam 'top_chanels': did you mean top_channels"):
+            specs.parse("scorecam(top_chanels=64)@left")
+
     @pytest.mark.parametrize(
         ("text", "wanted"),
         [

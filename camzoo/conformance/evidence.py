@@ -121,6 +121,32 @@ class Literal:
             (gradient,) = torch.autograd.grad(self.problem.model(image.clone())[0, self.c], image)
         return _numpy(gradient[0])
 
+    @cached_property
+    def output(self) -> Floats:
+        """The layer's output as it is, without the batch's axis: class tokens too, channels wherever they lie."""
+        kept: list[torch.Tensor] = []
+        layer = self.problem.layer_module
+        handle = layer.register_forward_hook(lambda _module, _inputs, output: kept.append(output.clone()))
+        try:
+            self.outputs(self.x)
+        finally:
+            handle.remove()
+        return _numpy(kept[0][0])
+
+    def tail_of(self, output: Floats) -> float:
+        """The logit of the class when the layer's output is `output`, class tokens too: the whole model is run."""
+        instead = self._tensor(output)[None]
+        handle = self.problem.layer_module.register_forward_hook(lambda _module, _inputs, _output: instead.clone())
+        try:
+            return self.score(self.x)
+        finally:
+            handle.remove()
+
+    def tail_outputs(self, A: Floats) -> Floats:
+        """The model's outputs `(classes,)` when the layer's output is `A` `(K, h, w)`: the whole model is run."""
+        with torch.no_grad():
+            return _numpy(self._run(self.image, self.problem.layer, self._tensor(A)[None])[0][0])
+
     def _tensor(self, values: Floats) -> torch.Tensor:
         return torch.as_tensor(values).to(self.problem.images)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -13,6 +15,19 @@ from camzoo.problems import pose
 from camzoo.types import Problem
 
 COLOURS, CLASSES, CHANNELS = 3, 5, 7
+
+
+class Place(Protocol):
+    """Where an implementation is asked for maps."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        ...
+
+    def problem(self, dtype: torch.dtype = torch.float64) -> Problem:
+        """The question, with a network that nobody else has."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,29 @@ class Stand:
             torch.manual_seed(0)
             model = self.build().to(dtype).eval()
         return pose(model, self.images().to(dtype), self.layer, list(self.classes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """The user's own model and images.
+
+    Attributes:
+        name: what to call it.
+        model: borrowed; every problem has a copy.
+        images: `(N, C, H, W)`.
+        layer: dotted name, or None for the rule's choice.
+        target: a class for each image, or None for the top ones.
+    """
+
+    name: str
+    model: nn.Module = field(repr=False)
+    images: torch.Tensor = field(repr=False)
+    layer: str | None = None
+    target: list[int] | None = None
+
+    def problem(self, dtype: torch.dtype = torch.float64) -> Problem:
+        """The question, with a copy of the model in a dtype."""
+        return pose(copy.deepcopy(self.model).to(dtype), self.images.to(dtype), self.layer, self.target)
 
 
 class Pooled(nn.Sequential):
@@ -117,6 +155,29 @@ class Whole(nn.Sequential):
                 parameter.copy_(torch.randint(-2, 3, parameter.shape))
 
 
+class MaxPooled(nn.Sequential):
+    """Max pooling twice: with windows that overlap, before a rectifier, and with windows that do not, right after one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(COLOURS, 6, 3, padding=1)
+        self.stem_pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.act = nn.ReLU()
+        self.last = nn.Conv2d(6, CHANNELS, 3, padding=1)
+        self.last_act = nn.ReLU()
+        self.last_pool = nn.MaxPool2d(2)
+        self.head = nn.Linear(CHANNELS * 4 * 6, CLASSES)
+        with torch.no_grad():
+            self.last.weight.mul_(10)
+            self.head.weight.mul_(5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        *links, head = self  # no nn.Flatten, which some libraries have no rule for
+        for link in links:
+            images = link(images)
+        return head(images.flatten(1))  # type: ignore[no-any-return]
+
+
 def _vit() -> VisionTransformer:
     net = VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=CLASSES)
     nn.init.normal_(net.heads.head.weight)  # torchvision starts it at zero, so that no gradient would flow
@@ -130,5 +191,8 @@ SMOOTH = Stand("smooth", lambda: Deep(nn.Softplus, gain=15), "last_act", (24, 32
 STRAIGHT = Stand("straight", Straight, "conv", (8, 12), (2, 0))
 WHOLE = Stand("whole", Whole, "act", (8, 16), (3, 1), integers=True)
 TRANSFORMER = Stand("transformer", _vit, "encoder.layers.encoder_layer_1.ln_1", (32, 32), (1, 2))
+MAX_POOLED = Stand("max-pooled", MaxPooled, "last", (16, 24), (2, 3))
 
-STANDS = (POOLED, RECTIFIED, SMOOTH, STRAIGHT, WHOLE, TRANSFORMER)
+STANDS: tuple[Stand, ...] = (POOLED, RECTIFIED, SMOOTH, STRAIGHT, WHOLE, TRANSFORMER, MAX_POOLED)
+QUICK: tuple[Stand, ...] = (POOLED, RECTIFIED, TRANSFORMER)
+"""Enough for every method to be tried at least once."""

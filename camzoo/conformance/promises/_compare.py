@@ -1,0 +1,44 @@
+"""How far maps are apart, image by image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from camzoo.conformance.promises._promise import Breach
+from camzoo.degenerate import as_numpy
+from camzoo.grids import Array
+
+PRECISION = {8: 1e-10, 4: 1e-5, 2: 1e-2}
+"""By the bytes of a number: what sums of some thousand terms, in another order, may change of the largest value."""
+
+
+def precision(maps: Array) -> float:
+    """What the dtype of maps allows, as a part of the largest value."""
+    return PRECISION[maps.dtype.itemsize]
+
+
+def apart(found: Array, wanted: Array) -> float:
+    """`max|m - r| / max|r|` of the worst image; infinite where only one of the two has a map.
+
+    Args:
+        found: maps `(N, h, w)` of any array library.
+        wanted: as many maps of the same shape.
+    """
+    return max(_apart(*pair) for pair in zip(as_numpy(found), as_numpy(wanted), strict=True))
+
+
+def _apart(found: Any, wanted: Any) -> float:
+    if found.shape != wanted.shape:
+        return np.inf
+    if np.array_equal(found, wanted, equal_nan=True):
+        return 0.0
+    away, scale = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
+    return away / scale if scale and np.isfinite(away) else np.inf
+
+
+def differing(found: Array, wanted: Array, what: str) -> Breach | None:
+    """A breach where maps that should be equal are not."""
+    away = apart(found, wanted)
+    return Breach(f"{what}: they differ by {away:.1e} of the largest value") if away > precision(found) else None

@@ -1,0 +1,142 @@
+"""Promises on what is lent, the images and the model, and on the forms in which a model may come."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from camzoo.conformance.promises._compare import differing
+from camzoo.conformance.promises._nets import rebuilt
+from camzoo.conformance.promises._promise import Breach
+from camzoo.conformance.snapshots import of_model
+from camzoo.conformance.stands import Stand
+from camzoo.conformance.subjects import Subject
+from camzoo.problems import pose
+from camzoo.types import Problem
+
+RUNS = (1, 2)
+"""Of the model, in which it breaks: the first, and the one after it."""
+
+
+class Broken(RuntimeError):
+    """What a model raises that is made to break."""
+
+
+def images_untouched(subject: Subject, stand: Stand) -> Breach | None:
+    """The images are what they were, and still want no gradient."""
+    problem = stand.problem()
+    before = problem.images.clone()
+    subject.maps(problem)
+    if not torch.equal(problem.images, before):
+        return Breach("the images have other values afterwards")
+    return Breach("the images want gradients afterwards") if problem.images.requires_grad else None
+
+
+def given_back(subject: Subject, stand: Stand) -> Breach | None:
+    """Modules, hooks, parameters, gradients, buffers, modes: all as before."""
+    problem = _owned(stand.problem())
+    before = of_model(problem.model)
+    subject.maps(problem)
+    return _left(before, problem.model)
+
+
+def given_back_broken(subject: Subject, stand: Stand) -> Breach | None:
+    """The same where the model raises on the way, as it does when memory is short; and the error is passed on."""
+    for run in RUNS:
+        problem = _owned(stand.problem())
+        runs = itertools.count(1)
+
+        def break_down(*_: object, runs: Any = runs, run: int = run) -> None:
+            if next(runs) == run:
+                raise Broken("broken on purpose")
+
+        *_, last = problem.model.modules()  # behind the layer, so that whoever hooks it has done so
+        handle = last.register_forward_pre_hook(break_down)
+        before = of_model(problem.model)
+        raised = False
+        try:
+            subject.maps(problem)
+        except Exception:  # whatever the library makes of it
+            raised = True
+        if breach := _left(before, problem.model):
+            return replace(breach, reason=f"{breach.reason}, when the model breaks in run {run}")
+        if not raised and next(runs) > run + 1:
+            return Breach(f"the model broke in run {run}, and nobody heard of it")
+        handle.remove()
+    return None
+
+
+def _owned(problem: Problem) -> Problem:
+    """The problem, its model with traces of its owner: a frozen parameter, a gradient, a flag, and no evaluation."""
+    parameters = list(problem.model.parameters())
+    parameters[0].requires_grad_(False)
+    parameters[-1].grad = torch.ones_like(parameters[-1])
+    problem.model.training = True  # of the outermost module alone, which does nothing with it
+    return problem
+
+
+def _left(before: dict[str, Any], model: nn.Module) -> Breach | None:
+    after = of_model(model)
+    changed = [kind for kind in before if before[kind] != after[kind]]
+    torch.set_grad_enabled(before["grad mode"])
+    return Breach(f"the model comes back with other {', '.join(changed)}") if changed else None
+
+
+def no_grad(subject: Subject, stand: Stand) -> Breach | None:
+    """The caller's `torch.no_grad()` changes nothing."""
+    return _within(subject, stand, torch.no_grad)
+
+
+def inference_mode(subject: Subject, stand: Stand) -> Breach | None:
+    """Neither does `torch.inference_mode()`, with images that were made in it."""
+    return _within(subject, stand, torch.inference_mode)
+
+
+def _within(subject: Subject, stand: Stand, mode: Callable[[], AbstractContextManager[Any]]) -> Breach | None:
+    wanted, problem = subject.maps(stand.problem()), stand.problem()
+    with mode():
+        found = subject.maps(replace(problem, images=problem.images.clone()))
+        return differing(found, wanted, f"within and without {mode.__name__}")
+
+
+def frozen(subject: Subject, stand: Stand) -> Breach | None:
+    """Parameters that want no gradient give the same map."""
+    problem = stand.problem()
+    problem.model.requires_grad_(False)
+    return differing(subject.maps(problem), subject.maps(stand.problem()), "with parameters frozen and free")
+
+
+def inplace(subject: Subject, stand: Stand) -> Breach | None:
+    """A ReLU that writes over the layer's output gives the map of one that does not."""
+    plain, writing = (replace(rebuilt(stand, inplace=way), layer="last") for way in (False, True))
+    wanted = subject.maps(plain.problem())
+    return differing(subject.maps(writing.problem()), wanted, "with the ReLU after the layer in place and not")
+
+
+def data_parallel(subject: Subject, stand: Stand) -> Breach | None:
+    """The model wrapped in `nn.DataParallel`, on GPUs where there are any."""
+    problem = stand.problem()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wrapped: Any = nn.DataParallel(problem.model.to(device)).eval()
+    return _wrapped(subject, stand, wrapped, problem.images.to(device), "module")
+
+
+def compiled(subject: Subject, stand: Stand) -> Breach | None:
+    """The model as `torch.compile` traces it; the eager backend, so that nothing but the tracing is tried."""
+    problem = stand.problem()
+    model: Any = torch.compile(problem.model, backend="eager")
+    try:
+        return _wrapped(subject, stand, model, problem.images, "_orig_mod")
+    finally:
+        torch.compiler.reset()  # type: ignore[no-untyped-call]
+
+
+def _wrapped(subject: Subject, stand: Stand, model: nn.Module, images: torch.Tensor, within: str) -> Breach | None:
+    problem = pose(model, images, f"{within}.{stand.layer}", list(stand.classes))
+    return differing(subject.maps(problem), subject.maps(stand.problem()), f"wrapped in {type(model).__name__} and not")

@@ -1,0 +1,413 @@
+"""The reference: what each method gives for one image, by the oracles from literal evidence.
+
+Every function here has the options and defaults of camzoo's own method of that name, which are those of
+the paper. Where a method draws random numbers, which ones is a part of its definition: `camzoo.noise` says it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.hooks import RemovableHandle
+
+from camzoo import noise
+from camzoo.conformance import inner
+from camzoo.conformance.evidence import Literal
+from camzoo.conformance.inner import NoReference
+from camzoo.errors import unknown
+from camzoo.oracles import activation, contrast, controls, gradient, input, linear, scores, transformer
+from camzoo.oracles.grids import Floats, normalise, rectify, resize
+from camzoo.types import Resolution, Stage
+
+Reference = Callable[..., Floats]
+"""From the evidence of one image, and options by name, to the RAW map."""
+
+__all__ = ["METHODS", "NoReference", "options", "raw", "staged"]
+
+
+def raw(method: str, evidence: Literal, options: Mapping[str, Any] | None = None) -> Floats:
+    """The RAW map of one image.
+
+    Args:
+        method: canonical name.
+        evidence: of the image.
+        options: as camzoo's own method takes them.
+
+    Returns:
+        `(h, w)` on the layer's grid or `(H, W)` on the pixels, as the method has it.
+
+    Raises:
+        NoReference: the method is not defined for this network.
+        RequestError: there is no such method.
+    """
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return METHODS[method](evidence, **(options or {}))
+
+
+def staged(values: Floats, stage: Stage, resolution: Resolution, size: tuple[int, ...]) -> Floats:
+    """A RAW map as a library gives it: at a later stage, on the layer's grid or at the size of the image.
+
+    Enlarging loses the peak, so a NORMALISED map is normalised once more after it.
+
+    Args:
+        values: the RAW map.
+        stage: how far the library's map has come.
+        resolution: on which grid it lies.
+        size: `(H, W)` of the image; a map that has it already is not resized.
+    """
+    if stage is not Stage.RAW:
+        values = rectify(values)
+    if stage is Stage.NORMALISED:
+        values = normalise(values)
+    if resolution is Resolution.LAYER or values.shape == size:
+        return values
+    values = resize(values, size)
+    return normalise(values) if stage is Stage.NORMALISED else values
+
+
+def options(method: str) -> Mapping[str, Any]:
+    """Options with which camzoo's own method is checked: fewer samples where its default takes many."""
+    return FEW.get(method, {})
+
+
+FEW: Mapping[str, Mapping[str, Any]] = {
+    "rise": {"masks": 24},
+    "sscam": {"samples": 3},
+    "iscam": {"samples": 4},
+    "smoothgrad": {"samples": 4},
+}
+
+
+# ---- one layer
+
+
+def _of_gradients(oracle: Reference) -> Reference:
+    return lambda evidence, **chosen: oracle(*evidence.at(evidence.problem.layer), **chosen)
+
+
+def _of_activations(oracle: Reference) -> Reference:
+    return lambda evidence, **chosen: oracle(evidence.A, **chosen)
+
+
+def cam(evidence: Literal) -> Floats:
+    """CAM: the one linear layer that has a weight for each class and channel, if it makes the scores."""
+    W, _ = pooled_head(evidence)
+    return linear.cam(evidence.A, W, evidence.c)
+
+
+def pooled_head(evidence: Literal) -> tuple[Floats, Floats]:
+    """`W (classes, K)` and `b (classes,)` where the scores are average pooling and one linear layer.
+
+    Raises:
+        NoReference: they are not, for the layer's own output or for a random one.
+    """
+    A, y = evidence.A, evidence.y
+    heads = [m for m in evidence.problem.model.modules() if isinstance(m, torch.nn.Linear)]
+    fitting = [m for m in heads if tuple(m.weight.shape) == (len(y), len(A))]
+    if fitting:
+        W = fitting[-1].weight.detach().cpu().double().numpy()
+        b = np.zeros(len(y)) if fitting[-1].bias is None else fitting[-1].bias.detach().cpu().double().numpy()
+        other = np.random.default_rng(0).standard_normal(A.shape)
+        found = [linear.logits(A, W, b)[evidence.c], linear.logits(other, W, b)[evidence.c]]
+        if np.allclose(found, [y[evidence.c], evidence.tail(other)], rtol=1e-4, atol=1e-4):
+            return W, b
+    raise NoReference("what comes after the layer is not average pooling and one linear layer")
+
+
+def shapleycam(evidence: Literal) -> Floats:
+    """ShapleyCAM, with the product of Hessian and activations exact."""
+    return scores.shapleycam(evidence.A, evidence.G, inner.hessian_product(evidence))
+
+
+def dff(evidence: Literal, components: int = 4, component: int | None = None, steps: int = 50) -> Floats:
+    """Deep feature factorisation from the documented start, by the documented steps.
+
+    `X ~ P Q` with `X (n, K)`; a factorisation is not unique, but this search for one is.
+    """
+    A, G = evidence.A, evidence.G
+    X = activation.cells_by_channels(rectify(A))
+    n, K = X.shape
+    generator = np.random.default_rng(evidence.problem.seed)
+    scale = math.sqrt(X.mean() * 4 / components)
+    P, Q = (scale * generator.random((components, length)) for length in (n, K))
+    P, Q = activation.multiplicative_updates(X, P.T, Q, steps)
+    P, Q = least_squares_updates(X, P, Q, steps)
+    lengths = np.sqrt((Q**2).sum(axis=1))
+    P = P * lengths
+    Q = np.divide(Q, lengths[:, None], out=np.zeros_like(Q), where=lengths[:, None] != 0)
+    order = sorted(range(components), key=lambda r: -float(P[:, r].sum()))
+    slopes = activation.cells_by_channels(G)
+    parts = [float((slopes * np.outer(P[:, r], Q[r])).sum()) for r in order]
+    chosen = order[max(range(components), key=lambda place: parts[place]) if component is None else component]
+    return P[:, chosen].reshape(A.shape[1:])
+
+
+def least_squares_updates(X: Floats, P: Floats, Q: Floats, iterations: int) -> tuple[Floats, Floats]:
+    """Each row of Q, then each column of P, in turn set to the best that is not negative, all others held fixed."""
+    P, Q = P.copy(), Q.copy()
+    for _ in range(iterations):
+        for left, right, array in ((P.T, Q, X), (Q, P.T, X.T)):
+            for r in range(len(right)):
+                others = sum((np.outer(left[s], right[s]) for s in range(len(right)) if s != r), np.zeros(array.shape))
+                square = float((left[r] ** 2).sum())
+                if square != 0:
+                    right[r] = np.maximum((left[r] @ (array - others)) / square, 0)
+    return P, Q
+
+
+# ---- scores of altered inputs and activations
+
+
+def scorecam(evidence: Literal, top_channels: int | None = None, weights: str = "softmax") -> Floats:
+    """Score-CAM."""
+    if weights == "score":
+        return scores.scorecam_authors(evidence.A, evidence.x, evidence.score)
+    return scores.scorecam(evidence.A, evidence.x, evidence.score, top_channels)
+
+
+def sscam(evidence: Literal, samples: int = 10, std: float = 2.0) -> Floats:
+    """SS-CAM; each channel and sample has noise of its own."""
+    A, x, seed = evidence.A, evidence.x, evidence.problem.seed
+    drawn = [[noise.normal(x, x.shape[1:], seed, k, t) for t in range(samples)] for k in range(len(A))]
+    return scores.sscam(A, x, evidence.score, std * np.array(drawn))
+
+
+def iscam(evidence: Literal, samples: int = 10, strength: str = "linear") -> Floats:
+    """IS-CAM."""
+    return scores.iscam(evidence.A, evidence.x, evidence.score, samples, strength)
+
+
+def groupcam(evidence: Literal, groups: int = 32) -> Floats:
+    """Group-CAM."""
+    return scores.groupcam(evidence.A, evidence.G, evidence.x, evidence.score, groups)
+
+
+def ablationcam(evidence: Literal) -> Floats:
+    """Ablation-CAM: the whole network is run for each channel."""
+    return scores.ablationcam(evidence.A, evidence.tail)
+
+
+def occlusion(evidence: Literal, window: int | None = None, stride: int | None = None, baseline: float = 0.0) -> Floats:
+    """Occlusion, by default with a seventh of each side, in steps of half of that."""
+    windows = [window or max(1, round(length / 7)) for length in evidence.size]
+    steps = [stride or max(1, side // 2) for side in windows]
+    return scores.occlusion(evidence.x, evidence.score, tuple(windows), tuple(steps), baseline)
+
+
+def rise(evidence: Literal, masks: int = 4000, cells: int = 7, keep: float = 0.5) -> Floats:
+    """RISE; mask i is drawn from a generator of the seed and i: its cells, then its place."""
+    drawn = []
+    for number in range(masks):
+        random = noise.generator(evidence.problem.seed, number)
+        grid = (random.random((cells, cells)) < keep).astype(np.float64)
+        down, right = (int(random.integers(math.ceil(length / cells))) for length in evidence.size)
+        drawn.append(scores.rise_mask(grid, (evidence.size[0], evidence.size[1]), (down, right)))
+    return scores.rise(evidence.x, evidence.score, np.array(drawn), keep)
+
+
+# ---- other images, other scores, other layers
+
+
+def elsewhere(evidence: Literal, image: Floats) -> Literal:
+    """The evidence for another image `(C, H, W)` and the same class."""
+    there = torch.as_tensor(image).to(evidence.problem.images)[None]
+    return Literal(replace(evidence.problem, images=there, classes=(evidence.c,)), 0)
+
+
+def smoothgradcam_plus_plus(evidence: Literal, samples: int = 4, std: float = 0.3) -> Floats:
+    """Smooth Grad-CAM++."""
+    x, seed = evidence.x, evidence.problem.seed
+    noisy = [x + std * noise.normal(x, x.shape, seed, t) for t in range(samples)]
+    return scores.smoothgradcam_plus_plus(evidence.A, [evidence.noisy_gradient(image) for image in noisy])
+
+
+def smoothgrad(evidence: Literal, base: str = "gradcam", samples: int = 16, std: float = 0.15) -> Floats:
+    """SmoothGrad: the mean of the maps of noisy images."""
+    x, seed = evidence.x, evidence.problem.seed
+    sigma = std * (x.max() - x.min())
+    maps = [raw(base, elsewhere(evidence, x + sigma * noise.normal(x, x.shape, seed, t))) for t in range(samples)]
+    return np.mean(maps, axis=0)
+
+
+def augmented(evidence: Literal, base: str = "gradcam") -> Floats:
+    """The mean of the maps of six copies, those of the mirrored ones mirrored back."""
+    x = evidence.x
+    maps = [raw(base, elsewhere(evidence, factor * x)) for factor in (0.9, 1.0, 1.1)]
+    maps += [raw(base, elsewhere(evidence, factor * x[..., ::-1].copy()))[..., ::-1] for factor in (0.9, 1.0, 1.1)]
+    return np.mean(maps, axis=0)
+
+
+def finercam(
+    evidence: Literal,
+    alpha: float = 0.6,
+    similar: int = 3,
+    references: Sequence[int] | None = None,
+    weights: str = "mean",
+    base: str = "gradcam",
+) -> Floats:
+    """Finer-CAM: a base method, of activations and gradients, for the contrast."""
+    y, c = evidence.y, evidence.c
+    others = contrast.similar_classes(y, c, similar) if references is None else sorted({*references} - {c})
+    slopes = torch.as_tensor(contrast.finercam_gradient(y, c, others, alpha, weights)).to(evidence.problem.images)
+    return _base(base)(*evidence.at(evidence.problem.layer, lambda outputs: (outputs[0] * slopes).sum()))
+
+
+def refinecam(evidence: Literal, base: str = "gradcam++", layers: Sequence[str] | None = None) -> Floats:
+    """RefineCAM."""
+    return contrast.refinecam(layer_maps(evidence, base, layers), evidence.size)
+
+
+def fusion(evidence: Literal, base: str = "gradcam", how: str = "mean", layers: Sequence[str] | None = None) -> Floats:
+    """Fusion over layers; for LayerCAM's own every layer but the last is shallow."""
+    maps = layer_maps(evidence, base, layers)
+    if how == "layercam":
+        return contrast.layercam_fusion(maps, evidence.size, [True] * (len(maps) - 1) + [False])
+    return contrast.fuse(maps, evidence.size, how)
+
+
+def layer_maps(evidence: Literal, base: str, layers: Sequence[str] | None) -> list[Floats]:
+    """The maps of a base method, of activations and gradients, at several layers."""
+    return [_base(base)(*evidence.at(layer)) for layer in layers or stages(evidence)]
+
+
+def stages(evidence: Literal) -> list[str]:
+    """The last layer of each grid size on the way to the layer that is explained; poolings are passed over.
+
+    Raises:
+        NoReference: the layer is channels-last, and so may be those before it.
+    """
+    own, layout = evidence.problem.layer, evidence.problem.layout
+    if layout.kind == "channels-last":
+        raise NoReference("the reference fuses layers whose outputs are (N, K, h, w)")
+    ran: list[tuple[str, tuple[int, ...]]] = []
+
+    def watch(name: str, module: torch.nn.Module) -> RemovableHandle:
+        def hook(_module: torch.nn.Module, _inputs: object, output: Any) -> None:
+            if name == own:
+                ran.append((name, layout.shape))
+            elif isinstance(output, torch.Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
+                ran.append((name, tuple(output.shape[2:])))
+
+        return module.register_forward_hook(hook)
+
+    modules = [(name, module) for name, module in evidence.problem.model.named_modules() if name]
+    handles = [watch(name, module) for name, module in modules if "pool" not in type(module).__name__.lower()]
+    evidence.outputs(evidence.x)
+    for handle in handles:
+        handle.remove()
+    until = [name for name, _ in ran].index(own) + 1
+    later = [[grid for _, grid in ran[at + 1 : until]] for at in range(until)]
+    return [name for at, (name, grid) in enumerate(ran[:until]) if grid not in later[at]]
+
+
+def _base(name: str) -> Reference:
+    """An oracle of activations and gradients."""
+    if name not in GRADIENT:
+        raise NoReference(f"the reference takes {', '.join(GRADIENT)} as a base, not {name}")
+    return GRADIENT[name]
+
+
+# ---- the image, the attention, nothing at all
+
+
+def guided_backprop(evidence: Literal) -> Floats:
+    """Guided backpropagation."""
+    return input.colours_summed(inner.guided(evidence))
+
+
+def guided_gradcam(evidence: Literal) -> Floats:
+    """Guided Grad-CAM."""
+    return input.guided_gradcam(inner.guided(evidence), gradient.gradcam(evidence.A, evidence.G))
+
+
+def fullgrad(evidence: Literal, rescale: str = "channel") -> Floats:
+    """FullGrad."""
+    return input.fullgrad(evidence.x, evidence.input_gradient, inner.bias_terms(evidence), rescale)
+
+
+def attention_rollout(evidence: Literal) -> Floats:
+    """Attention rollout."""
+    return transformer.rollout(np.array(inner.attention(evidence)), *_tokens(evidence))
+
+
+def legrad(evidence: Literal) -> Floats:
+    """LeGrad."""
+    return transformer.legrad(np.array(inner.attention_gradients(evidence)), *_tokens(evidence))
+
+
+def _tokens(evidence: Literal) -> tuple[tuple[int, int], int]:
+    layout = evidence.problem.layout
+    return (layout.shape[0], layout.shape[1]), layout.prefix
+
+
+def random(evidence: Literal) -> Floats:
+    """Noise."""
+    return controls.random(evidence.A.shape[1:], evidence.problem.seed)
+
+
+def uniform(evidence: Literal) -> Floats:
+    """Ones."""
+    return controls.uniform(evidence.A.shape[1:])
+
+
+def center(evidence: Literal, sigma: float = 0.25) -> Floats:
+    """The middle."""
+    return controls.center(evidence.A.shape[1:], sigma)
+
+
+def sobel(evidence: Literal) -> Floats:
+    """Edges."""
+    return controls.sobel(evidence.x)
+
+
+GRADIENT: Mapping[str, Reference] = {
+    "gradcam": gradient.gradcam,
+    "counterfactual-gradcam": gradient.counterfactual_gradcam,
+    "gradcam++": gradient.gradcam_plus_plus,
+    "hirescam": gradient.hirescam,
+    "gradcam-elementwise": gradient.gradcam_elementwise,
+    "xgradcam": gradient.xgradcam,
+    "layercam": gradient.layercam,
+    "eigengradcam": gradient.eigengradcam,
+    "segeigencam": activation.segeigencam,
+}
+"""The oracles of activations and gradients `(K, h, w)`."""
+
+METHODS: Mapping[str, Reference] = {
+    **{name: _of_gradients(oracle) for name, oracle in GRADIENT.items()},
+    "eigencam": _of_activations(activation.eigencam),
+    "kpcacam": _of_activations(activation.kpcacam),
+    "fem": _of_activations(activation.fem),
+    "cam": cam,
+    "shapleycam": shapleycam,
+    "dff": dff,
+    "scorecam": scorecam,
+    "sscam": sscam,
+    "iscam": iscam,
+    "groupcam": groupcam,
+    "ablationcam": ablationcam,
+    "occlusion": occlusion,
+    "rise": rise,
+    "smoothgradcam++": smoothgradcam_plus_plus,
+    "smoothgrad": smoothgrad,
+    "augmented": augmented,
+    "finercam": finercam,
+    "refinecam": refinecam,
+    "fusion": fusion,
+    "guided-backprop": guided_backprop,
+    "guided-gradcam": guided_gradcam,
+    "fullgrad": fullgrad,
+    "attention-rollout": attention_rollout,
+    "legrad": legrad,
+    "random": random,
+    "uniform": uniform,
+    "center": center,
+    "sobel": sobel,
+}
+"""The reference of every method."""
