@@ -1,21 +1,27 @@
 """A lower precision, played in float64: what a computation may differ by, measured and not guessed.
 
-The result of every operation, of the model's forward and backward passes and of the formulas alike, is moved to one
-of its two neighbours in the lower precision, a coin deciding which (Monte Carlo arithmetic: Parker 1997, CSD-970002).
-What the precision has exactly stays as it is, as in real arithmetic. The spread of a few such runs is how far rounding
-moves the result, with whatever amplifies it on the way: cancellation, small gaps of eigenvalues, thresholds.
+Every result, of the model's forward and backward passes and of the formulas alike, is moved to one of its two
+neighbours in the lower precision, at random and the nearer one more often (Monte Carlo arithmetic: Parker 1997,
+CSD-970002). What the precision has exactly stays as it is. The spread of a few such runs is how far rounding moves
+the outcome, with whatever amplifies it on the way: cancellation, small gaps of eigenvalues, thresholds.
 """
 
 from __future__ import annotations
 
+import importlib
+import math
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from camzoo import asking, attention
+
+
+IN_SINGLE = tuple(f"camzoo.methods.{name}" for name in ("_arrays", "dff", "kpcacam"))
 
 
 class Rounding(TorchDispatchMode):
@@ -40,18 +46,27 @@ class Rounding(TorchDispatchMode):
             result.copy_(self.rounded(result))
         return result  # a view has the digits of what it looks at
 
+    def at_least_single(self, array: torch.Tensor) -> torch.Tensor:
+        """What the formulas of half precision are computed in from here on."""
+        self.dtype = torch.float32
+        return array
+
     def rounded(self, values: torch.Tensor) -> torch.Tensor:
-        """Each value at one of its two neighbours."""
+        """Each value at one of its two neighbours: noise below the last digit that is kept, and then a cut."""
         if values.dtype != torch.float64 or values.device.type != "cpu":
             return values
-        nearest = values.to(self.dtype)
-        near = nearest.double()
-        beyond = torch.nextafter(nearest, torch.where(values > near, torch.inf, -torch.inf).to(self.dtype)).double()
-        stays = (values == near) | ~beyond.isfinite() | (torch.rand(values.shape, generator=self.coins) < 0.5)
-        return torch.where(stays, near, beyond)
+        lost = round(math.log2(torch.finfo(self.dtype).eps / torch.finfo(torch.float64).eps))
+        bits = values.contiguous().view(torch.int64)
+        noise = torch.randint(2**lost, bits.shape, generator=self.coins)
+        return torch.where(values.isfinite(), ((bits + noise) & -(2**lost)).view(torch.float64), values)
 
 
-def spread(compute: Callable[[Rounding], torch.Tensor], wanted: torch.Tensor, dtype: torch.dtype, monkeypatch: Any):
+def spread(
+    compute: Callable[[Rounding], torch.Tensor],
+    wanted: torch.Tensor,
+    dtype: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> torch.Tensor:
     """The largest distance of each value `(...)` from what is wanted, over three runs with other coins.
 
     Args:
@@ -70,8 +85,12 @@ def spread(compute: Callable[[Rounding], torch.Tensor], wanted: torch.Tensor, dt
         patch.setattr(asking, "_close", close)
         patch.setattr(attention, "_close", close)
         for seed in range(3):
-            with Rounding(dtype, seed) as mode:
+            mode = Rounding(dtype, seed)
+            for module in IN_SINGLE:
+                patch.setattr(importlib.import_module(module), "at_least_single", mode.at_least_single)
+            with mode:
                 found = compute(mode)
+            mode.dtype = dtype
             found = mode.rounded(found)  # a draw of the host enters in the dtype asked for
             furthest = torch.maximum(furthest, (found - wanted).abs())
     return furthest

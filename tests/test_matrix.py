@@ -14,9 +14,10 @@ from conftest import SmallNet, seeded
 from torch import nn
 
 import camzoo
-from camzoo import methods
+from camzoo import capture, methods, problems
 from camzoo.errors import NotOffered
 from camzoo.oracles import activation, gradient
+from camzoo.targets import ClassLogit
 
 # So few runs that every cell of the matrix is quick; the definitions are tested elsewhere.
 FEW = {"masks": 6, "samples": 2, "top_channels": 4, "groups": 2, "window": 32, "stride": 32}
@@ -32,6 +33,8 @@ LITERAL = {
     "eigencam": lambda A, _: activation.eigencam(A),
     "fem": lambda A, _: activation.fem(A),
 }
+
+
 class Volumes(nn.Module):
     """A 3-d network with a batch norm, an in-place ReLU, pooling and a linear head."""
 
@@ -161,40 +164,125 @@ def test_what_a_network_has_not_is_not_offered(name, net, build):
         explain(build(net), batch(net)[:1], name, net)
 
 
-# Precision. `rounding.spread` measures how far one rounding of each result moves a map. The real thing rounds inside of
-# sums too: n terms in float32 err like sqrt(n/8), eight or more being added side by side; 24 for the 4608 of a
-# convolution in VGG-16 or ResNet-18. Sums in bfloat16 are collected in float32 and rounded once; 2 is for three runs
-# that need not have met the worst case.
-FACTOR = {torch.float32: 24, torch.bfloat16: 2}
-
-
-def known_to(model, photo, name, net, wanted, dtype, monkeypatch) -> torch.Tensor:
-    """What each cell of a map may be off by in a lower precision."""
-    moved = rounding.spread(lambda mode: explain(model, mode.rounded(photo), name, net), wanted, dtype, monkeypatch)
-    return FACTOR[dtype] * moved
+# Precision. `rounding.spread` measures how far one rounding of each result moves a map. Arithmetic in float32 rounds
+# inside of sums as well: n terms, sixteen added side by side, err like sqrt(n/16) roundings, 17 for the 4608 of a
+# convolution in VGG-16 or ResNet-18. In bfloat16 sums are collected in float32 and rounded once; its factor is for
+# three runs that need not have met the worst.
+FACTOR = {torch.float32: 17, torch.bfloat16: 4}
+# What is asked of each precision: it knows a map to this share of its largest value.
+KNOWN = {torch.float32: 0.01, torch.bfloat16: 1.0}
+# In bfloat16 rounding moves these by as much as there is to be seen: nothing but that they are finite can be said.
+CANCELS = "a sum of terms that cancel"
+RELUS = "units change sides of their ReLU"
+THRESHOLD = "half of the cells or more have a channel that changes sides of its threshold"
+COMPONENTS = "another component is chosen, or the factors end elsewhere"
+NOISE = {
+    ("groupcam", "one colour"): CANCELS,
+    ("groupcam", "swin"): CANCELS,
+    ("hirescam", "swin"): CANCELS,
+    ("xgradcam", "swin"): CANCELS,
+    ("guided-backprop", "one colour"): RELUS,
+    ("dff", "vit"): COMPONENTS,
+    ("fem", "vit"): THRESHOLD,
+    ("fem", "swin"): THRESHOLD,
+}
+# After a layer norm all tokens have one energy, to rounding, and it is the energy that settles the sign.
+OPEN_SIGN = {
+    ("kpcacam", "vit", torch.float32),
+    ("kpcacam", "vit", torch.bfloat16),
+    ("eigencam", "vit", torch.bfloat16),
+}
 
 
 @pytest.mark.parametrize("dtype", FACTOR, ids=str)
 @pytest.mark.parametrize(("name", "net"), CELLS)
-def test_precision_probe(name, net, dtype, build, monkeypatch):
+def test_lower_precision_is_off_by_its_rounding_and_no_more(name, net, dtype, build, monkeypatch):
     photo = batch(net)[:1]
     wanted = explain(build(net), photo, name, net)
     found = explain(build(net, dtype), photo.to(dtype), name, net)
     assert found.dtype == dtype
     assert found.isfinite().all()
-    allowed = known_to(build(net), photo, name, net, wanted, dtype, monkeypatch)
-    off = (found.double() - wanted).abs()
-    with open("/tmp/gaps/probe.txt", "a") as f:
-        print(net.replace(" ","_"), name, dtype, float(off.max())/scale(wanted), float(allowed.max())/FACTOR[dtype]/scale(wanted), file=f)
+
+    def turned(maps):
+        signs = torch.sign((maps * wanted).sum((1, 2), keepdim=True))
+        return signs * maps if (name, net, dtype) in OPEN_SIGN else maps
+
+    def played(mode):
+        return turned(explain(build(net), mode.rounded(photo), name, net))
+
+    moved = rounding.spread(played, wanted, dtype, monkeypatch)
+    counted = decided(build(net), photo, net, dtype, monkeypatch) if name == "fem" else wanted == wanted
+    allowed = FACTOR[dtype] * scale(moved[counted])
+    if dtype is torch.bfloat16 and (name, net) in NOISE:
+        assert allowed >= scale(wanted) / 2 or share(counted) < 0.5, "a map that is known must not be called noise"
+        return
+    assert share(counted) >= (0.9 if dtype is torch.float32 else 0.5)
+    assert allowed <= KNOWN[dtype] * scale(wanted)
+    assert scale((turned(found.double()) - wanted)[counted]) <= allowed
+
+
+def share(cells: torch.Tensor) -> float:
+    return float(cells.double().mean())
+
+
+def activations(model, photo, net) -> torch.Tensor:
+    layer = problems.layer_name(model, NETS[net][2], photo)
+    (taken,), _ = capture.take(model, layer, photo, [ClassLogit((1,))], frozenset())
+    return taken.activations
+
+
+def decided(model, photo, net, dtype, monkeypatch) -> torch.Tensor:
+    """The cells `(1, h, w)` where no mark of FEM hangs on rounding.
+
+    If rounding moves the activations of a channel by up to r, it moves their mean by up to r, their deviation by up to
+    r, and so an activation against `mean + 2 deviation` by up to 4 r.
+    """
+    A = activations(model, photo, net)
+    cells = tuple(range(2, A.ndim))
+    moved = rounding.spread(lambda mode: activations(model, mode.rounded(photo), net), A, dtype, monkeypatch)
+    r = FACTOR[dtype] * moved.amax(cells, keepdim=True)
+    threshold = A.mean(cells, keepdim=True) + 2 * A.std(cells, correction=0, keepdim=True)
+    constant = A.amax(cells, keepdim=True) == A.amin(cells, keepdim=True)
+    return (((A - threshold).abs() > 4 * r) | constant).all(1)
+
+
+def test_where_the_sign_is_open_all_tokens_have_one_energy(build):
+    """Of the ViT's tokens the energies differ by more than rounding in float64, and by less in lower precisions."""
+    A = activations(build("vit"), batch("vit")[:1], "vit")
+    energy = (A**2).sum(1)
+    deviation = float((energy - energy.mean()).norm() / energy.norm())
+    print("DEV", deviation)
+    assert 100 * torch.finfo(torch.float64).eps < deviation < 100 * torch.finfo(torch.float32).eps
+
+
+@pytest.mark.parametrize("name", ["gradcam", "eigencam", "occlusion", "fullgrad", "fem"])
+def test_digits_that_are_lost_would_be_seen(name, build, monkeypatch):
+    """Weights of eight digits fewer than float32 has give maps that are further off than float32 may be."""
+    model, photo = build("small"), batch("small")[:1]
+    wanted = explain(model, photo, name, "small")
+    moved = rounding.spread(
+        lambda mode: explain(model, mode.rounded(photo), name, "small"), wanted, torch.float32, monkeypatch
+    )
+    found = explain(build("small", torch.bfloat16).double(), photo, name, "small")
+    assert scale(found - wanted) > FACTOR[torch.float32] * scale(moved)
+
+
+def test_rounding_keeps_what_is_exact_and_goes_both_ways_else():
+    third, eighth = torch.full((50,), 1 / 3, dtype=torch.float64), torch.full((50,), 1 / 8, dtype=torch.float64)
+    slope = third.clone().requires_grad_()
+    with rounding.Rounding(torch.bfloat16, 0):
+        assert torch.equal(eighth * 3, 3 * eighth)
+        thirds = third * 1
+        added = torch.zeros_like(third).add_(third)
+        (gradient,) = torch.autograd.grad((slope * third).sum(), slope)
+    for values in (thirds, added, gradient):
+        assert set((values * 512).tolist()) == {170.0, 171.0}, "the neighbours of 1/3 with eight bits"
 
 
 @pytest.mark.parametrize("name", LITERAL)
 @pytest.mark.parametrize("net", [pytest.param(net, marks=[pytest.mark.slow] if net in HEAVY else []) for net in NETS])
 def test_the_literal_twin_agrees_on_real_evidence(name, net, build):
     """The capture's own activations and gradients, through the twin that loops over channels and cells."""
-    from camzoo import capture, problems
-    from camzoo.targets import ClassLogit
-
     model, images = build(net), batch(net)[:1]
     layer = problems.layer_name(model, NETS[net][2], images)
     (taken,), _ = capture.take(model, layer, images, [ClassLogit((1,))])

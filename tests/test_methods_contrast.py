@@ -429,7 +429,9 @@ def test_means_of_maps_of_the_image(net, photos):
 
 @pytest.mark.parametrize("method", ["smoothgrad", "augmented"])
 def test_means_over_volumes(method):
-    net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5))
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
     net = seeded(lambda: net).double()
     volumes = torch.randn(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     found = raw(net, volumes, method, (3, 0), layer="1")

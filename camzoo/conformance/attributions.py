@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.inner import NoReference
 from camzoo.oracles import attribution, propagation
-from camzoo.oracles.attribution import Coalition, Patches, Value, largest, summed
+from camzoo.oracles.attribution import Coalition, Patches, Rule, Value, largest, summed
 from camzoo.oracles.grids import Floats
 
 Reference = Callable[..., Floats]
@@ -46,20 +46,35 @@ def input_x_gradient(evidence: Literal) -> Floats:
 
 def integrated_gradients(evidence: Literal, n_steps: int = 50) -> Floats:
     """Integrated gradients from zero, by Gauss and Legendre's rule, summed over channels."""
-    x, rule = evidence.x, attribution.gauss_legendre(n_steps)
-    return summed(attribution.integrated_gradients(x, np.zeros_like(x), lambda image: slope(evidence, image), rule))
+    return integrated(evidence, attribution.gauss_legendre(n_steps))
 
 
 def layer_integrated_gradients(evidence: Literal, n_steps: int = 50) -> Floats:
     """The same from the layer's output at zero to that at the image, along a line in the layer."""
-    (A, _), (start, _) = at(evidence, evidence.x), at(evidence, np.zeros_like(evidence.x))
-    rule = attribution.gauss_legendre(n_steps)
-    return of_layer(evidence, attribution.integrated_gradients(A, start, lambda output: beyond(evidence, output), rule))
+    return layer_integrated(evidence, attribution.gauss_legendre(n_steps))
 
 
 def internal_influence(evidence: Literal, n_steps: int = 50) -> Floats:
     """The mean of `dS/dA` over the images between zero and x, summed over channels."""
-    x, rule = evidence.x, attribution.gauss_legendre(n_steps)
+    return influence(evidence, attribution.gauss_legendre(n_steps))
+
+
+def integrated(evidence: Literal, rule: Rule) -> Floats:
+    """Integrated gradients by any rule of quadrature."""
+    x = evidence.x
+    return summed(attribution.integrated_gradients(x, np.zeros_like(x), lambda image: slope(evidence, image), rule))
+
+
+def layer_integrated(evidence: Literal, rule: Rule) -> Floats:
+    """The same in the layer."""
+    (A, _), (start, _) = at(evidence, evidence.x), at(evidence, np.zeros_like(evidence.x))
+    found = attribution.integrated_gradients(A, start, lambda output: beyond(evidence, output), rule)
+    return of_layer(evidence, found)
+
+
+def influence(evidence: Literal, rule: Rule) -> Floats:
+    """Internal influence by any rule of quadrature."""
+    x = evidence.x
     found = attribution.internal_influence(x, np.zeros_like(x), lambda image: at(evidence, image)[1], rule)
     return of_layer(evidence, found)
 
@@ -89,8 +104,12 @@ def layer_gradient_shap(evidence: Literal, n_samples: int = 10) -> Floats:
 
 
 def layer_activation(evidence: Literal) -> Floats:
-    """`sum_k A_k`."""
-    return summed(evidence.A)
+    """`sum_k A_k`.
+
+    Raises:
+        NoReference: it is zero in every cell, as after a LayerNorm: there is nothing that a map could be relative to.
+    """
+    return of_some_size(summed(evidence.A), summed(np.abs(evidence.A)))
 
 
 # ---- noise
@@ -102,8 +121,13 @@ def smoothgrad_squared(evidence: Literal, n_samples: int = 25) -> Floats:
 
 
 def vargrad(evidence: Literal, n_samples: int = 25) -> Floats:
-    """VarGrad, summed over channels."""
-    return summed(attribution.vargrad(noisy_slopes(evidence, n_samples)))
+    """VarGrad, summed over channels.
+
+    Raises:
+        NoReference: the gradient is the same everywhere, so that its variance is zero.
+    """
+    slopes = noisy_slopes(evidence, n_samples)
+    return of_some_size(summed(attribution.vargrad(slopes)), summed(attribution.smoothgrad_squared(slopes)))
 
 
 def noisy_slopes(evidence: Literal, n_samples: int) -> list[Floats]:
@@ -154,7 +178,7 @@ def layer_deeplift_shap(evidence: Literal) -> Floats:
 def _many_deeplift(evidence: Literal, place: int) -> Floats:
     chain, x = chain_of(evidence), evidence.x
     found = [propagation.deeplift(chain, x, b, evidence.c)[place] for b in noise_images(evidence)]
-    return summed(sum(found[1:], start=found[0]) / len(found))
+    return summed(attribution.mean(found))
 
 
 def lrp(evidence: Literal) -> Floats:
@@ -267,6 +291,17 @@ def _permuted(evidence: Literal, batch: Sequence[Floats], patches: Patches, scor
     return attribution.painted(phi, patches)
 
 
+def of_some_size(values: Floats, terms: Floats) -> Floats:
+    """Values that are more than the rounding of their terms.
+
+    Raises:
+        NoReference: they are not.
+    """
+    if np.abs(values).max() <= 1e-12 * np.abs(terms).max():
+        raise NoReference("the map is zero but for rounding, and errors are relative to its largest value")
+    return values
+
+
 # ---- draws
 
 
@@ -340,7 +375,9 @@ def speed(evidence: Literal, image: Floats, direction: Floats) -> Floats:
         return _through(evidence, leaf.clone(), None)[1]
 
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the other kernels cannot be differentiated twice
-        _, found = torch.autograd.functional.jvp(layer, _tensor(evidence, image), _tensor(evidence, direction))
+        _, found = torch.autograd.functional.jvp(  # type: ignore[no-untyped-call]
+            layer, _tensor(evidence, image), _tensor(evidence, direction)
+        )
     return _numpy(found[0])
 
 

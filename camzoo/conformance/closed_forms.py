@@ -7,10 +7,12 @@ a weight. *Linear*: without a rectifier or a bias the score is a sum over pixels
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,16 +40,10 @@ def closed(method: str, evidence: Literal) -> dict[str, Floats]:
         Maps by the name of the argument, "by hand", "pooled" or "linear"; none where none applies.
     """
     found: dict[str, Floats] = {}
-    if method in POOLED:
-        try:
-            found["pooled"] = POOLED[method](evidence, *pooled_head(evidence))
-        except NoReference:
-            pass
-    net = by_hand(evidence) if method in BY_HAND or method in LINEAR else None
-    if net is not None and method in BY_HAND and not (net.rectifiers == 0 and "guided" in method):
-        found["by hand"] = BY_HAND[method](net)
-    if net is not None and method in LINEAR and net.is_linear:
-        found["linear"] = LINEAR[method](net)
+    for argument, (premises, forms) in ARGUMENTS.items():
+        if method in forms:
+            with contextlib.suppress(NoReference):
+                found[argument] = forms[method](premises(evidence))
     return found
 
 
@@ -108,37 +104,27 @@ class ByHand:
         found = input.bias_gradients(self.layers, self.x, self.c)
         return [term.reshape(shape) for term, shape in zip(found, shapes, strict=True)]
 
-    @property
-    def rectifiers(self) -> int:
-        """How many layers are ReLUs."""
-        return sum(isinstance(layer, Relu) for layer in self.layers)
-
-    @property
-    def is_linear(self) -> bool:
-        """Neither a rectifier nor a bias."""
-        return not any(isinstance(layer, Relu) or layer.bias.any() for layer in self.layers)  # type: ignore[union-attr]
-
 
 AFFINE = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Flatten)
 
 
-def by_hand(evidence: Literal) -> ByHand | None:
-    """The network as matrices; None if it is no short chain of affine layers and ReLUs."""
+def by_hand(evidence: Literal) -> ByHand:
+    """The network as matrices.
+
+    Raises:
+        NoReference: it is no short chain of affine layers and ReLUs.
+    """
     model = evidence.problem.model
-    chain = dict(model.named_children())
+    chain = dict(model.named_children()) if isinstance(model, nn.Sequential) else {}
     plain = all(type(module) in (*AFFINE, nn.ReLU) for module in chain.values())
-    if not (isinstance(model, nn.Sequential) and plain and evidence.problem.layer in chain) or evidence.x.size > MOST:
-        return None
+    if not plain or evidence.problem.layer not in chain or evidence.x.size > MOST:
+        raise NoReference("the network is no short chain of affine layers and ReLUs")
     layers: list[Layer] = []
     shapes = [evidence.x.shape]
     for module in chain.values():
-        if isinstance(module, nn.ReLU):
-            layers.append(Relu())
-            shapes.append(shapes[-1])
-        else:
-            layer, shape = as_matrix(module, shapes[-1])
-            layers.append(layer)
-            shapes.append(shape)
+        layer, shape = (Relu(), shapes[-1]) if isinstance(module, nn.ReLU) else as_matrix(module, shapes[-1])
+        layers.append(layer)
+        shapes.append(shape)
     return ByHand(evidence.x, evidence.c, tuple(layers), tuple(shapes[1:]), list(chain).index(evidence.problem.layer))
 
 
@@ -153,7 +139,7 @@ def as_matrix(module: nn.Module, shape: tuple[int, ...]) -> tuple[Linear, tuple[
 
 
 def _weighted(weights: Floats, A: Floats) -> Floats:
-    return np.einsum("k,kij->ij", weights, A)
+    return np.asarray(np.einsum("k,kij->ij", weights, A))
 
 
 def _plus_plus(A: Floats, G: Floats) -> Floats:
@@ -170,11 +156,13 @@ def _finer(net: ByHand) -> Floats:
 def _shares(A: Floats, G: Floats) -> Floats:
     """XGrad-CAM: a dead channel has no share."""
     mass = A.sum((1, 2))
-    return np.divide((G * A).sum((1, 2)), mass, out=np.zeros_like(mass), where=mass != 0)
+    return np.asarray(np.divide((G * A).sum((1, 2)), mass, out=np.zeros_like(mass), where=mass != 0))
 
 
 def _guided(net: ByHand) -> Floats:
-    return input.guided_backprop(net.layers, net.x, net.c).sum(0)
+    if not any(isinstance(layer, Relu) for layer in net.layers):
+        raise NoReference("no ReLU runs in this network")
+    return np.asarray(input.guided_backprop(net.layers, net.x, net.c).sum(0))
 
 
 def _psi(part: Floats, size: tuple[int, ...]) -> Floats:
@@ -184,7 +172,7 @@ def _psi(part: Floats, size: tuple[int, ...]) -> Floats:
 
 def _full(net: ByHand) -> Floats:
     parts = [net.x * net.g, *(term for term in net.terms if term.ndim == 3)]
-    return np.sum([_psi(part, net.x.shape[1:]) for part in parts], axis=0)
+    return np.asarray(np.sum([_psi(part, net.x.shape[1:]) for part in parts], axis=0))
 
 
 BY_HAND: Mapping[str, Callable[[ByHand], Floats]] = {
@@ -206,45 +194,74 @@ BY_HAND: Mapping[str, Callable[[ByHand], Floats]] = {
 # ---- pooled: `y_d = sum_k W_dk mean(A_k) + b_d`, so `G_k = W_ck / n` at each of the n cells
 
 
-Pooled = Callable[[Literal, Floats, Floats], Floats]
+@dataclass(frozen=True)
+class Pooled:
+    """What there is to know of a layer before average pooling and one linear layer.
+
+    Attributes:
+        A: its output, `(K, h, w)`.
+        W: the weights of the linear layer, `(classes, K)`.
+        b: its biases, `(classes,)`.
+        c: the class.
+    """
+
+    A: Floats
+    W: Floats
+    b: Floats
+    c: int
+
+    @property
+    def w(self) -> Floats:
+        """The weights of the class, `(K,)`."""
+        return np.asarray(self.W[self.c])
+
+    @property
+    def mean(self) -> Floats:
+        """The mean of each channel, `(K,)`."""
+        return np.asarray(self.A.mean((1, 2)))
+
+    @property
+    def n(self) -> int:
+        """The number of cells."""
+        return int(self.A[0].size)
 
 
-def _by_head(weigh: Callable[[Floats, Floats], Floats]) -> Pooled:
-    """`sum_k w_k A_k`, the weights from the head's own `W_c (K,)` and the mean of each channel `(K,)`."""
-    return lambda evidence, W, _: _weighted(weigh(W[evidence.c], evidence.A.mean((1, 2))) , evidence.A)
+def pooled(evidence: Literal) -> Pooled:
+    """The head of the network.
+
+    Raises:
+        NoReference: it is another one.
+    """
+    W, b = pooled_head(evidence)
+    return Pooled(evidence.A, W, b, evidence.c)
 
 
-def _per_cell(weigh: Callable[[Floats], Floats]) -> Pooled:
-    """The same, over the number of cells."""
-    return lambda evidence, W, _: _weighted(weigh(W[evidence.c]), evidence.A) / evidence.A[0].size
+def _pooled_plus_plus(head: Pooled) -> Floats:
+    """Grad-CAM++, and its smoothed kin as well: the gradient is the same for every image."""
+    positive = np.maximum(head.w, 0)
+    return _weighted(positive / (2 + head.mean * positive), head.A)
 
 
-def _pooled_finer(evidence: Literal, W: Floats, _b: Floats) -> Floats:
-    others = contrast.similar_classes(evidence.y, evidence.c, 3)
-    return _weighted(W[evidence.c] - 0.6 * W[others].mean(0), evidence.A) / evidence.A[0].size
+def _pooled_finer(head: Pooled) -> Floats:
+    others = contrast.similar_classes(head.W @ head.mean + head.b, head.c, 3)
+    return _weighted(head.w - 0.6 * head.W[others].mean(0), head.A) / head.n
 
 
-def _pooled_ablation(evidence: Literal, W: Floats, b: Floats) -> Floats:
-    mean = evidence.A.mean((1, 2))
-    drops = W[evidence.c] * mean
-    return _weighted(drops / abs(drops.sum() + b[evidence.c]), evidence.A)
+def _pooled_ablation(head: Pooled) -> Floats:
+    drops = head.w * head.mean
+    return _weighted(drops / abs(drops.sum() + head.b[head.c]), head.A)
 
 
-def _same(w: Floats) -> Floats:
-    return w
-
-
-def _unaltered_by_noise(w: Floats, mean: Floats) -> Floats:
-    """Grad-CAM++ and its smoothed kin: the gradient is the same for every image."""
-    return np.maximum(w, 0) / (2 + mean * np.maximum(w, 0))
-
-
-POOLED: Mapping[str, Pooled] = {
-    "cam": _by_head(lambda w, _: w),
-    **dict.fromkeys(("gradcam", "hirescam", "xgradcam", "shapleycam"), _per_cell(_same)),
-    "counterfactual-gradcam": _per_cell(np.negative),
-    "layercam": _per_cell(lambda w: np.maximum(w, 0)),
-    **dict.fromkeys(("gradcam++", "smoothgradcam++"), _by_head(_unaltered_by_noise)),
+POOLED: Mapping[str, Callable[[Pooled], Floats]] = {
+    "cam": lambda head: _weighted(head.w, head.A),
+    "gradcam": lambda head: _weighted(head.w, head.A) / head.n,
+    "hirescam": lambda head: _weighted(head.w, head.A) / head.n,
+    "xgradcam": lambda head: _weighted(head.w, head.A) / head.n,
+    "shapleycam": lambda head: _weighted(head.w, head.A) / head.n,
+    "counterfactual-gradcam": lambda head: _weighted(-head.w, head.A) / head.n,
+    "layercam": lambda head: _weighted(np.maximum(head.w, 0), head.A) / head.n,
+    "gradcam++": _pooled_plus_plus,
+    "smoothgradcam++": _pooled_plus_plus,
     "finercam": _pooled_finer,
     "ablationcam": _pooled_ablation,
 }
@@ -253,19 +270,24 @@ POOLED: Mapping[str, Pooled] = {
 # ---- linear: `S = <g, x>`, so a pixel adds `q = sum_colours g x`, and a mask M scores `<M, q>`
 
 
-def _scored(net: ByHand) -> tuple[list[int], list[float], Floats]:
-    """The channels that are no constant, the score of each mask, and those channels."""
-    q = (net.g * net.x).sum(0)
-    masks = scores.masks(net.A, net.x.shape[1:])
-    used = [k for k, mask in enumerate(masks) if mask is not None]
-    return used, [float((mask * q).sum()) for mask in masks if mask is not None], net.A[used]
+def linear(evidence: Literal) -> ByHand:
+    """The network as matrices.
+
+    Raises:
+        NoReference: there is a rectifier or a bias in it.
+    """
+    net = by_hand(evidence)
+    if not all(isinstance(layer, Linear) and not layer.bias.any() for layer in net.layers):
+        raise NoReference("the network is not linear")
+    return net
 
 
 def _linear_score(net: ByHand, strength: float = 1.0) -> Floats:
     """Score-CAM; a mask of half the strength has half the score."""
-    _, found, A = _scored(net)
+    q = (net.g * net.x).sum(0)
+    found = [-np.inf if mask is None else (mask * q).sum() for mask in scores.masks(net.A, net.x.shape[1:])]
     odds = np.exp(strength * (np.array(found) - max(found)))
-    return _weighted(odds / odds.sum(), A)
+    return _weighted(odds / odds.sum(), net.A)
 
 
 def _linear_occlusion(net: ByHand) -> Floats:
@@ -273,11 +295,12 @@ def _linear_occlusion(net: ByHand) -> Floats:
     covers = []
     for length in net.x.shape[1:]:
         side = max(1, round(length / 7))
-        starts = range(0, length - side + max(1, side // 2), max(1, side // 2))
+        step = max(1, side // 2)
+        starts = range(0, length - side + step, step)
         covers.append(np.array([[start <= p < start + side for p in range(length)] for start in starts], float))
     down, across = covers
     drops = down @ (net.g * net.x).sum(0) @ across.T
-    return (down.T @ drops @ across) / (down.T @ np.ones_like(drops) @ across)
+    return np.asarray((down.T @ drops @ across) / (down.T @ np.ones_like(drops) @ across))
 
 
 def _linear_ablation(net: ByHand) -> Floats:
@@ -292,3 +315,10 @@ LINEAR: Mapping[str, Callable[[ByHand], Floats]] = {
     "iscam": lambda net: _linear_score(net, 0.55),  # the mean of 0.1, 0.2 ... 1
     "occlusion": _linear_occlusion,
 }
+
+ARGUMENTS: Mapping[str, tuple[Callable[[Literal], Any], Mapping[str, Callable[[Any], Floats]]]] = {
+    "by hand": (by_hand, BY_HAND),
+    "pooled": (pooled, POOLED),
+    "linear": (linear, LINEAR),
+}
+"""What is to be known of the network, and the maps that follow."""

@@ -69,10 +69,10 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 def _bias(module: Any, output: torch.Tensor) -> torch.Tensor:
     """What a layer adds to its output: its bias, or `beta - mean gamma / sqrt(var + eps)` of BatchNorm."""
-    if type(module) not in (*_CONVOLUTIONS, *_NORMS):
-        raise NoReference(f"the reference for biases does not know what a {type(module).__name__} adds")
+    if type(module) not in (*_CONVOLUTIONS, *_NORMS) or (type(module) in _NORMS and module.running_mean is None):
+        raise NoReference(f"the reference for biases does not know what this {type(module).__name__} adds")
     bias = output.new_zeros(output.shape[1]) if module.bias is None else module.bias.detach()
-    if isinstance(module, _NORMS):
+    if type(module) in _NORMS:
         gamma = 1.0 if module.weight is None else module.weight.detach()
         bias = bias - module.running_mean * gamma / torch.sqrt(module.running_var + module.eps)
     return bias.reshape(-1, *[1] * (output.ndim - 2))

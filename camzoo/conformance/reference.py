@@ -77,9 +77,8 @@ def options(method: str) -> Mapping[str, Any]:
 
 
 FEW: Mapping[str, Mapping[str, Any]] = {
-    "rise": {"masks": 24},
+    "rise": {"masks": 16},
     "sscam": {"samples": 3},
-    "iscam": {"samples": 4},
     "smoothgrad": {"samples": 4},
 }
 
@@ -107,16 +106,17 @@ def pooled_head(evidence: Literal) -> tuple[Floats, Floats]:
     Raises:
         NoReference: they are not, for the layer's own output or for a random one.
     """
-    A, y = evidence.A, evidence.y
-    heads = [m for m in evidence.problem.model.modules() if isinstance(m, torch.nn.Linear)]
-    fitting = [m for m in heads if tuple(m.weight.shape) == (len(y), len(A))]
-    if fitting:
-        W = fitting[-1].weight.detach().cpu().double().numpy()
-        b = np.zeros(len(y)) if fitting[-1].bias is None else fitting[-1].bias.detach().cpu().double().numpy()
-        other = np.random.default_rng(0).standard_normal(A.shape)
-        found = [linear.logits(A, W, b)[evidence.c], linear.logits(other, W, b)[evidence.c]]
-        if np.allclose(found, [y[evidence.c], evidence.tail(other)], rtol=1e-4, atol=1e-4):
-            return W, b
+    A, y, c = evidence.A, evidence.y, evidence.c
+    other = np.random.default_rng(0).standard_normal(A.shape)
+    wanted = np.array([*y, evidence.tail(other)])
+    slack = 1e4 * torch.finfo(evidence.problem.images.dtype).eps * np.abs(wanted).max()
+    for head in evidence.problem.model.modules():
+        if isinstance(head, torch.nn.Linear) and tuple(head.weight.shape) == (len(y), len(A)):
+            W = head.weight.detach().cpu().double().numpy()
+            b = np.zeros(len(y)) if head.bias is None else head.bias.detach().cpu().double().numpy()
+            found = [*linear.logits(A, W, b), linear.logits(other, W, b)[c]]
+            if np.abs(found - wanted).max() <= slack:
+                return W, b
     raise NoReference("what comes after the layer is not average pooling and one linear layer")
 
 
@@ -145,7 +145,7 @@ def dff(evidence: Literal, components: int = 4, component: int | None = None, st
     slopes = activation.cells_by_channels(G)
     parts = [float((slopes * np.outer(P[:, r], Q[r])).sum()) for r in order]
     chosen = order[max(range(components), key=lambda place: parts[place]) if component is None else component]
-    return P[:, chosen].reshape(A.shape[1:])
+    return np.asarray(P[:, chosen].reshape(A.shape[1:]))
 
 
 def least_squares_updates(X: Floats, P: Floats, Q: Floats, iterations: int) -> tuple[Floats, Floats]:
@@ -165,22 +165,30 @@ def least_squares_updates(X: Floats, P: Floats, Q: Floats, iterations: int) -> t
 
 
 def scorecam(evidence: Literal, top_channels: int | None = None, weights: str = "softmax") -> Floats:
-    """Score-CAM."""
-    if weights == "score":
-        return scores.scorecam_authors(evidence.A, evidence.x, evidence.score)
-    return scores.scorecam(evidence.A, evidence.x, evidence.score, top_channels)
+    """Score-CAM; with `weights="score"` the logit itself, where the authors' code has the probability."""
+    A = _widest(evidence.A, top_channels)
+    oracle = scores.scorecam_authors if weights == "score" else scores.scorecam
+    return oracle(A, evidence.x, evidence.score)
 
 
-def sscam(evidence: Literal, samples: int = 10, std: float = 2.0) -> Floats:
+def sscam(evidence: Literal, samples: int = 10, std: float = 2.0, top_channels: int | None = None) -> Floats:
     """SS-CAM; each channel and sample has noise of its own."""
-    A, x, seed = evidence.A, evidence.x, evidence.problem.seed
+    A, x, seed = _widest(evidence.A, top_channels), evidence.x, evidence.problem.seed
     drawn = [[noise.normal(x, x.shape[1:], seed, k, t) for t in range(samples)] for k in range(len(A))]
     return scores.sscam(A, x, evidence.score, std * np.array(drawn))
 
 
-def iscam(evidence: Literal, samples: int = 10, strength: str = "linear") -> Floats:
+def iscam(evidence: Literal, samples: int = 10, strength: str = "linear", top_channels: int | None = None) -> Floats:
     """IS-CAM."""
-    return scores.iscam(evidence.A, evidence.x, evidence.score, samples, strength)
+    return scores.iscam(_widest(evidence.A, top_channels), evidence.x, evidence.score, samples, strength)
+
+
+def _widest(A: Floats, top_channels: int | None) -> Floats:
+    """All but the widest channels made constant, since the mask of a constant channel has no part."""
+    if top_channels is None:
+        return A
+    chosen = scores.widest_channels(A, top_channels)
+    return np.array([one if k in chosen else np.zeros_like(one) for k, one in enumerate(A)])
 
 
 def groupcam(evidence: Literal, groups: int = 32) -> Floats:
@@ -188,8 +196,8 @@ def groupcam(evidence: Literal, groups: int = 32) -> Floats:
     return scores.groupcam(evidence.A, evidence.G, evidence.x, evidence.score, groups)
 
 
-def ablationcam(evidence: Literal) -> Floats:
-    """Ablation-CAM: the whole network is run for each channel."""
+def ablationcam(evidence: Literal, closed_form: bool = True) -> Floats:  # noqa: ARG001 (how, not what)
+    """Ablation-CAM: the whole network is run for each channel, whatever shorter way there may be."""
     return scores.ablationcam(evidence.A, evidence.tail)
 
 
@@ -201,13 +209,20 @@ def occlusion(evidence: Literal, window: int | None = None, stride: int | None =
 
 
 def rise(evidence: Literal, masks: int = 4000, cells: int = 7, keep: float = 0.5) -> Floats:
-    """RISE; mask i is drawn from a generator of the seed and i: its cells, then its place."""
+    """RISE; mask i is drawn from a generator of the seed and i: its cells, then its place.
+
+    Raises:
+        NoReference: the images are no pictures, but volumes.
+    """
+    if len(evidence.size) != 2:
+        raise NoReference("the reference for rise has masks for pictures only")
+    height, width = evidence.size
     drawn = []
     for number in range(masks):
         random = noise.generator(evidence.problem.seed, number)
         grid = (random.random((cells, cells)) < keep).astype(np.float64)
-        down, right = (int(random.integers(math.ceil(length / cells))) for length in evidence.size)
-        drawn.append(scores.rise_mask(grid, (evidence.size[0], evidence.size[1]), (down, right)))
+        shift = (int(random.integers(math.ceil(height / cells))), int(random.integers(math.ceil(width / cells))))
+        drawn.append(scores.rise_mask(grid, (height, width), shift))
     return scores.rise(evidence.x, evidence.score, np.array(drawn), keep)
 
 
@@ -232,7 +247,7 @@ def smoothgrad(evidence: Literal, base: str = "gradcam", samples: int = 16, std:
     x, seed = evidence.x, evidence.problem.seed
     sigma = std * (x.max() - x.min())
     maps = [raw(base, elsewhere(evidence, x + sigma * noise.normal(x, x.shape, seed, t))) for t in range(samples)]
-    return np.mean(maps, axis=0)
+    return np.asarray(np.mean(maps, axis=0))
 
 
 def augmented(evidence: Literal, base: str = "gradcam") -> Floats:
@@ -240,7 +255,7 @@ def augmented(evidence: Literal, base: str = "gradcam") -> Floats:
     x = evidence.x
     maps = [raw(base, elsewhere(evidence, factor * x)) for factor in (0.9, 1.0, 1.1)]
     maps += [raw(base, elsewhere(evidence, factor * x[..., ::-1].copy()))[..., ::-1] for factor in (0.9, 1.0, 1.1)]
-    return np.mean(maps, axis=0)
+    return np.asarray(np.mean(maps, axis=0))
 
 
 def finercam(
@@ -291,16 +306,18 @@ def stages(evidence: Literal) -> list[str]:
         def hook(_module: torch.nn.Module, _inputs: object, output: Any) -> None:
             if name == own:
                 ran.append((name, layout.shape))
-            elif isinstance(output, torch.Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
+            elif isinstance(output, torch.Tensor) and output.ndim == evidence.x.ndim + 1 and output[0, 0].numel() > 1:
                 ran.append((name, tuple(output.shape[2:])))
 
         return module.register_forward_hook(hook)
 
     modules = [(name, module) for name, module in evidence.problem.model.named_modules() if name]
     handles = [watch(name, module) for name, module in modules if "pool" not in type(module).__name__.lower()]
-    evidence.outputs(evidence.x)
-    for handle in handles:
-        handle.remove()
+    try:
+        evidence.outputs(evidence.x)
+    finally:
+        for handle in handles:
+            handle.remove()
     until = [name for name, _ in ran].index(own) + 1
     later = [[grid for _, grid in ran[at + 1 : until]] for at in range(until)]
     return [name for at, (name, grid) in enumerate(ran[:until]) if grid not in later[at]]

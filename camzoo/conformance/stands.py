@@ -156,7 +156,7 @@ class Whole(nn.Sequential):
 
 
 class MaxPooled(nn.Sequential):
-    """Max pooling twice: with windows that overlap, before a rectifier, and with windows that do not, right after one."""
+    """Max pooling twice: its windows overlap before the first rectifier, and do not right after the second."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -72,7 +72,8 @@ Rule = tuple[Floats, Floats]
 
 def integrated_gradients(x: Floats, b: Floats, slope: Slope, rule: Rule) -> Floats:
     """`(x - b) * int_0^1 dS/dx(b + t (x - b)) dt`: Sundararajan 2017, 1703.01365, eq. 1; shape of x, not summed."""
-    return (x - b) * sum((w * slope(b + t * (x - b)) for t, w in zip(*rule, strict=True)), np.zeros_like(x))
+    total = sum((w * slope(b + t * (x - b)) for t, w in zip(*rule, strict=True)), np.zeros_like(x))
+    return np.asarray((x - b) * total)
 
 
 def internal_influence(x: Floats, b: Floats, layer_slope: Slope, rule: Rule) -> Floats:
@@ -102,8 +103,12 @@ def expected_gradients(pairs: Iterable[tuple[Floats, Floats]]) -> Floats:
     Args:
         pairs: for each draw `x - b` and the slope.
     """
-    terms = [difference * slope for difference, slope in pairs]
-    return sum(terms[1:], start=terms[0]) / len(terms)
+    return mean([difference * slope for difference, slope in pairs])
+
+
+def mean(terms: Sequence[Floats]) -> Floats:
+    """The mean of arrays of one shape."""
+    return np.asarray(sum(terms[1:], start=terms[0]) / len(terms))
 
 
 # ---- under noise
@@ -111,18 +116,18 @@ def expected_gradients(pairs: Iterable[tuple[Floats, Floats]]) -> Floats:
 
 def smoothgrad(slopes: Sequence[Floats]) -> Floats:
     """The mean of the gradients of noisy images: Smilkov 2017, 1706.03825."""
-    return sum(slopes[1:], start=slopes[0]) / len(slopes)
+    return mean(slopes)
 
 
 def smoothgrad_squared(slopes: Sequence[Floats]) -> Floats:
     """The mean of their squares: Hooker 2019, 1806.10758."""
-    return smoothgrad([one**2 for one in slopes])
+    return mean([one**2 for one in slopes])
 
 
 def vargrad(slopes: Sequence[Floats]) -> Floats:
     """Their variance, over n: Adebayo 2018, 1810.03292."""
-    centre = smoothgrad(slopes)
-    return smoothgrad([(one - centre) ** 2 for one in slopes])
+    centre = mean(slopes)
+    return mean([(one - centre) ** 2 for one in slopes])
 
 
 # ---- patches

@@ -7,11 +7,11 @@ from torch import nn
 from torchcam.methods import ISCAM
 
 torch.manual_seed(0)
-model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(16, 2)).eval()
+model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(16, 2)).eval().requires_grad_(False)
 image = torch.rand(1, 1, 4, 4)
 given = []
 model.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].clone()))
-with ISCAM(model, "0", num_samples=10) as extractor, torch.no_grad():
+with ISCAM(model, "0", num_samples=10) as extractor:
     model(image)
     extractor(0)
 

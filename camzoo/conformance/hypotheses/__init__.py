@@ -6,29 +6,20 @@ what is shown is compared with it to the precision of its dtype.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from camzoo import methods
 from camzoo.conformance.hypotheses import scores, weights
 from camzoo.conformance.hypotheses.batch import Batch, Early, Step
+from camzoo.conformance.hypotheses.formulas import RIGHT
 from camzoo.conformance.hypotheses.sources import activations, gradients
 from camzoo.conformance.hypotheses.sums import sums, weighted_sum
 from camzoo.conformance.hypotheses.weights import Weights, Wrong
+from camzoo.oracles.grids import Floats
 from camzoo.types import Evidence
 
 __all__ = ["RIGHT", "Batch", "Early", "Step", "early"]
-
-RIGHT: Mapping[str, Weights] = {
-    "gradcam": weights.gradcam,
-    "gradcam++": weights.gradcam_plus_plus,
-    "xgradcam": weights.xgradcam,
-    "layercam": weights.layercam,
-    "hirescam": weights.hirescam,
-    "eigencam": weights.eigencam,
-    "scorecam": scores.scorecam,
-    "ablationcam": scores.ablationcam,
-}
-"""The right weights, where a method is a weighted sum of the channels."""
 
 WRONG: Mapping[str, tuple[Wrong, ...]] = {
     "gradcam": weights.GRADCAM,
@@ -50,22 +41,30 @@ def early(batch: Batch) -> Iterator[Early]:
     yield from _weights(batch.method)
     reads = methods.find(batch.method).needs
     if Evidence.GRADIENTS in reads:
-        yield from gradients(batch)
+        yield from gradients()
     if batch.method in RIGHT or reads <= {Evidence.GRADIENTS}:
         yield from activations(batch)
 
 
 def _weights(method: str) -> Iterator[Early]:
     for reason, wrong in WRONG.get(method, ()):
-        yield Early(Step.WEIGHTS, f"the weights are {reason}", lambda b, wrong=wrong: weighted_sum(wrong(b), b.A))
+        yield Early(Step.WEIGHTS, f"the weights are {reason}", partial(_sum, weights=wrong))
     if method == "eigencam":
         for reason, raw in weights.PROJECTIONS:
             yield Early(Step.WEIGHTS, reason, raw)
     if method in OF_GRADIENTS:
         for other in OF_GRADIENTS:
             reason = f"the weights are those of {other}"
-            yield Early(Step.WEIGHTS, reason, lambda b, other=other: weighted_sum(RIGHT[other](b), b.A))
+            yield Early(Step.WEIGHTS, reason, partial(_sum, weights=RIGHT[other]))
     if right := RIGHT.get(method):
         for reason, change in weights.CHANGED:
             reason = f"the weights are {reason}"
-            yield Early(Step.WEIGHTS, reason, lambda b, change=change: weighted_sum(change(right(b)), b.A))
+            yield Early(Step.WEIGHTS, reason, partial(_changed, weights=right, change=change))
+
+
+def _sum(batch: Batch, weights: Weights) -> Floats:
+    return weighted_sum(weights(batch), batch.A)
+
+
+def _changed(batch: Batch, weights: Weights, change: Callable[[Floats], Floats]) -> Floats:
+    return weighted_sum(change(weights(batch)), batch.A)

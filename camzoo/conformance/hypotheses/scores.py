@@ -247,7 +247,10 @@ def _of_share(p: tuple[Floats, Floats]) -> Floats:
 
 ABLATIONCAM: tuple[Wrong, ...] = (
     ("the drops of the score: they are not divided by it", _drop),
-    ("divided by S, not by its absolute value: a negative score turns them", lambda b: ratio(_drop(b), logits(b, full(b)))),
+    (
+        "divided by S, not by its absolute value: a negative score turns them",
+        lambda b: ratio(_drop(b), logits(b, full(b))),
+    ),
     ("the rises of the score, not its drops", lambda b: -ablationcam(b)),
     (
         "divided by the score without the channel",
@@ -258,7 +261,10 @@ ABLATIONCAM: tuple[Wrong, ...] = (
         lambda b: ratio(_drop(b), np.abs(logits(b, ablated(b, zeroed)))),
     ),
     ("the scores without the channel, not the drops", lambda b: logits(b, ablated(b, zeroed))),
-    ("the scores without the channel over the score", lambda b: ratio(logits(b, ablated(b, zeroed)), logits(b, full(b)))),
+    (
+        "the scores without the channel over the score",
+        lambda b: ratio(logits(b, ablated(b, zeroed)), logits(b, full(b))),
+    ),
     ("divided by the batch's mean score", lambda b: _drop(b) / logits(b, full(b)).mean()),
     ("divided by the absolute value of the batch's mean score", lambda b: _drop(b) / abs(logits(b, full(b)).mean())),
     ("divided by the batch's mean absolute score", lambda b: _drop(b) / np.abs(logits(b, full(b))).mean()),
@@ -268,5 +274,8 @@ ABLATIONCAM: tuple[Wrong, ...] = (
     ("the drops of the softmax probability", lambda b: np.subtract(*_of_probabilities(b))),
     ("those of the top class, not of the class that was asked for", lambda b: _of_class(b, list(b.y.argmax(1)))),
     ("those of the first image's class", lambda b: _of_class(b, [b.c[0]] * len(b.c))),
-    *((f"those of another ablation: {reason}", functools.partial(_ablated_by, ablate=ablate)) for reason, ablate in ABLATIONS),
+    *(
+        (f"of another kind: {reason}", functools.partial(_ablated_by, ablate=ablate))
+        for reason, ablate in ABLATIONS
+    ),
 )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
 
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.hypotheses.batch import Batch, Early, Step
+from camzoo.conformance.hypotheses.formulas import raw
 from camzoo.oracles.grids import Floats
 from camzoo.types import Layout, Problem
 
@@ -35,14 +35,17 @@ class Altered(Literal):
 
 def altered(batch: Batch, A: Floats, G: Floats) -> Batch:
     """A batch with other activations and gradients `(N, K, h, w)`."""
-    changed = [Altered(one.problem, one.index, A[n], G[n]) for n, one in enumerate(batch.images)]
+    changed = [Altered(one.problem, one.index, A[n].copy(), G[n].copy()) for n, one in enumerate(batch.images)]
     return Batch(batch.method, tuple(changed))
 
 
 # ---- the activations
 
 ACTIVATIONS: tuple[tuple[str, Callable[[Floats], Floats]], ...] = (
-    ("negative activations are lost: the kept tensor was rectified, as by an in-place ReLU", lambda A: np.maximum(A, 0)),
+    (
+        "negative activations are lost: the kept tensor was rectified, as by an in-place ReLU",
+        lambda A: np.maximum(A, 0),
+    ),
     ("the activations are taken by their absolute value", np.abs),
     (
         "cells and channels are mixed up: the output was reshaped where its axes had to be moved",
@@ -57,23 +60,37 @@ ACTIVATIONS: tuple[tuple[str, Callable[[Floats], Floats]], ...] = (
 def activations(batch: Batch) -> Iterator[Early]:
     """Other tensors in the place of the layer's output."""
     for reason, change in ACTIVATIONS:
-        yield Early(Step.ACTIVATION, reason, lambda b, change=change: altered(b, change(b.A), b.G).raw)
-    for name, layout in _nearby(batch.problem):
-        reason = f"the formula is over the output of {name}, not of {batch.problem.layer}"
-        yield Early(Step.ACTIVATION, reason, lambda b, name=name, layout=layout: _elsewhere(b, name, layout).raw)
+        yield Early(Step.ACTIVATION, reason, partial(_of_activations, change=change))
+    names = _ran(batch.problem)
+    here = names.index(batch.problem.layer)
+    for step in sorted(range(-NEARBY, NEARBY + 1), key=abs)[1:]:
+        if 0 <= here + step < len(names):
+            reason = f"the formula is over the output of {names[here + step]}, not of {batch.problem.layer}"
+            yield Early(Step.ACTIVATION, reason, partial(_elsewhere, step=step))
 
 
-def _elsewhere(batch: Batch, layer: str, layout: Layout) -> Batch:
-    problem = replace(batch.problem, layer=layer, layout=layout)
-    return Batch(batch.method, tuple(Literal(problem, one.index) for one in batch.images))
+def _of_activations(batch: Batch, change: Callable[[Floats], Floats]) -> Floats:
+    return raw(altered(batch, change(batch.A), batch.G))
 
 
-def _nearby(problem: Problem) -> list[tuple[str, Layout]]:
-    """The modules that run shortly before and after the layer and have its grid, the nearest first."""
-    ran: list[tuple[str, Any]] = []
+def _elsewhere(batch: Batch, step: int) -> Floats:
+    """The formula at the module that runs so many modules after the layer, or before it."""
+    problem = batch.problem
+    names = _ran(problem)
+    place = names.index(problem.layer) + step
+    if not 0 <= place < len(names):
+        raise ValueError("there is no such module")
+    layout = Layout("channels-first", problem.layout.shape)
+    moved = replace(problem, layer=names[place], layout=layout)
+    return raw(Batch(batch.method, tuple(Literal(moved, one.index) for one in batch.images)))
 
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda _module, _inputs, output: ran.append((name, getattr(output, "shape", None)))
+
+def _ran(problem: Problem) -> list[str]:
+    """The names of the modules, in the order in which they finish."""
+    ran: list[str] = []
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda *_: ran.append(name)
 
     handles = [module.register_forward_hook(note(name)) for name, module in problem.model.named_modules() if name]
     try:
@@ -82,12 +99,7 @@ def _nearby(problem: Problem) -> list[tuple[str, Layout]]:
     finally:
         for handle in handles:
             handle.remove()
-    names = [name for name, _ in ran]
-    here = names.index(problem.layer)
-    near = sorted(range(len(ran)), key=lambda place: abs(place - here))[1 : 2 * NEARBY + 1]
-    grid = problem.layout.shape
-    layout = Layout("channels-first", grid)
-    return [(names[i], layout) for i in near if ran[i][1] is not None and tuple(ran[i][1][2:]) == grid]
+    return ran
 
 
 # ---- the gradients
@@ -111,7 +123,7 @@ def _probability(y: Floats, c: list[int], n: int) -> Floats:
 
 
 def _log_probability(y: Floats, c: list[int], n: int) -> Floats:
-    return _one(c[n], y) - _softmax(y[n])
+    return np.asarray(_one(c[n], y) - _softmax(y[n]))
 
 
 def _sigmoid(y: Floats, c: list[int], n: int) -> Floats:
@@ -120,11 +132,11 @@ def _sigmoid(y: Floats, c: list[int], n: int) -> Floats:
 
 
 SCORES: tuple[tuple[str, Slopes], ...] = (
-    ("the top class, not of the class that was asked for", lambda y, c, n: _one(int(y[n].argmax()), y)),
-    ("the class of the first image, for every image", lambda y, c, n: _one(c[0], y)),
+    ("the top class, not of the class that was asked for", lambda y, _c, n: _one(int(y[n].argmax()), y)),
+    ("the class of the first image, for every image", lambda y, c, _n: _one(c[0], y)),
     ("the first image's score alone", lambda y, c, n: _one(c[0], y) * (n == 0)),
-    ("the classes of all images of the batch together", lambda y, c, n: np.sum([_one(one, y) for one in c], axis=0)),
-    ("the sum of all outputs", lambda y, c, n: np.ones(y.shape[1])),
+    ("the classes of all images of the batch together", lambda y, c, _n: np.sum([_one(one, y) for one in c], axis=0)),
+    ("the sum of all outputs", lambda y, _c, _n: np.ones(y.shape[1])),
     ("the class after the one that was asked for", lambda y, c, n: _one((c[n] + 1) % y.shape[1], y)),
     ("the class before the one that was asked for", lambda y, c, n: _one(c[n] - 1, y)),
     ("the softmax probability, not of the logit", _probability),
@@ -159,15 +171,23 @@ GRADIENTS: tuple[tuple[str, Callable[[Floats], Floats]], ...] = (
 )
 
 
-def gradients(batch: Batch) -> Iterator[Early]:
+def gradients() -> Iterator[Early]:
     """Gradients of other scores, and changed gradients of the right one."""
     for score, slopes in SCORES:
         reason = f"the gradient is that of {score}"
-        yield Early(Step.GRADIENT, reason, lambda b, slopes=slopes: of_score(b, slopes).raw)
+        yield Early(Step.GRADIENT, reason, partial(_of_score, slopes=slopes))
     for what, change in GRADIENTS:
-        yield Early(Step.GRADIENT, f"the gradient is {what}", lambda b, change=change: altered(b, b.A, change(b.G)).raw)
+        yield Early(Step.GRADIENT, f"the gradient is {what}", partial(_of_gradients, change=change))
     masked = "the gradient is that at the input of the rectifier: zero where the activation is"
-    yield Early(Step.GRADIENT, masked, lambda b: altered(b, b.A, b.G * (b.A > 0)).raw)
+    yield Early(Step.GRADIENT, masked, lambda b: raw(altered(b, b.A, b.G * (b.A > 0))))
+
+
+def _of_gradients(batch: Batch, change: Callable[[Floats], Floats]) -> Floats:
+    return raw(altered(batch, batch.A, change(batch.G)))
+
+
+def _of_score(batch: Batch, slopes: Slopes) -> Floats:
+    return raw(of_score(batch, slopes))
 
 
 def of_score(batch: Batch, slopes: Slopes) -> Batch:

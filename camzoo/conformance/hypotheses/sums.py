@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -60,7 +61,15 @@ LAYOUTS: tuple[tuple[str, Callable[[Floats], Floats]], ...] = (
 def sums(weights: Callable[[Batch], Floats] | None) -> Iterator[Early]:
     """Other ways of putting the channels together, where the method's weights are known, and other layouts."""
     for reason, change in LAYOUTS:
-        yield Early(Step.SUM, reason, lambda b, change=change: change(b.raw))
+        yield Early(Step.SUM, reason, partial(_laid_out, change=change))
     if weights is not None:
         for reason, combine in COMBINATIONS:
-            yield Early(Step.SUM, reason, lambda b, combine=combine: combine(_spread(weights(b), b.A), b.A))
+            yield Early(Step.SUM, reason, partial(_combined, weights=weights, combine=combine))
+
+
+def _laid_out(batch: Batch, change: Callable[[Floats], Floats]) -> Floats:
+    return change(batch.raw)
+
+
+def _combined(batch: Batch, weights: Callable[[Batch], Floats], combine: Combine) -> Floats:
+    return combine(_spread(weights(batch), batch.A), batch.A)

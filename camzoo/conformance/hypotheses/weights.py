@@ -48,7 +48,10 @@ GRADCAM: tuple[Wrong, ...] = (
     ("means over the rows alone", lambda b: _pooled(b, -2)),
     ("means over the columns alone", lambda b: _pooled(b, -1)),
     ("the root mean squares of the gradient", lambda b: np.sqrt((b.G**2).mean(b.cells))),
-    ("means over the positive gradients alone", lambda b: ratio((b.G * (b.G > 0)).sum(b.cells), (b.G > 0).sum(b.cells))),
+    (
+        "means over the positive gradients alone",
+        lambda b: ratio((b.G * (b.G > 0)).sum(b.cells), (b.G > 0).sum(b.cells)),
+    ),
 )
 
 

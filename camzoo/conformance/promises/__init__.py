@@ -40,12 +40,11 @@ PROMISES: tuple[Promise, ...] = (
         invariance.zero_gradient,
         within(NOT_OF_THE_GRADIENT),
     ),
-    Promise(
-        "logit-scale", "The scale of the logits does not change the map.", invariance.logit_scale, not_homogeneous
-    ),
+    Promise("logit-scale", "The scale of the logits does not change the map.", invariance.logit_scale, not_homogeneous),
     Promise("mirrored", "The mirrored image gets the mirrored map.", invariance.mirrored, within(RANDOM)),
     Promise("weights-matter", "Random weights give another map.", invariance.weights_matter, within(INSENSITIVE)),
-    Promise("dtypes", "float64, float32 and bfloat16 agree to their precision.", numbers.dtypes),
+    Promise("float32", "float32 agrees with float64 to its precision.", numbers.single),
+    Promise("bfloat16", "So does bfloat16.", numbers.half),
     Promise("devices", "CPU and GPU agree.", numbers.devices),
     Promise("no-grad", "It works under torch.no_grad.", lending.no_grad),
     Promise("inference-mode", "It works under torch.inference_mode.", lending.inference_mode),
@@ -59,7 +58,15 @@ PROMISES: tuple[Promise, ...] = (
 )
 """Where a subject refuses, in words, to do what is asked, that is no breach."""
 
-_SLOW = {"dtypes", "compiled", "data-parallel", "inference-mode", "model-given-back-broken", "three-dimensions"}
+_SLOW = {
+    "float32",
+    "bfloat16",
+    "compiled",
+    "data-parallel",
+    "inference-mode",
+    "model-given-back-broken",
+    "three-dimensions",
+}
 QUICK: tuple[Promise, ...] = tuple(promise for promise in PROMISES if promise.name not in _SLOW)
 
 

@@ -20,7 +20,7 @@ def precision(maps: Array) -> float:
 
 
 def apart(found: Array, wanted: Array) -> float:
-    """`max|m - r| / max|r|` of the worst image; infinite where only one of the two has a map.
+    """`max|m - r| / max|r|` of the worst image; infinite where another cell is not finite, or only one is not zero.
 
     Args:
         found: maps `(N, h, w)` of any array library.
@@ -30,12 +30,12 @@ def apart(found: Array, wanted: Array) -> float:
 
 
 def _apart(found: Any, wanted: Any) -> float:
-    if found.shape != wanted.shape:
+    if found.shape != wanted.shape or not np.array_equal(np.isfinite(found), np.isfinite(wanted)):
         return np.inf
-    if np.array_equal(found, wanted, equal_nan=True):
-        return 0.0
-    away, scale = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
-    return away / scale if scale and np.isfinite(away) else np.inf
+    cells = np.isfinite(wanted)
+    away = float(np.abs(found - wanted)[cells].max(initial=0))
+    scale = float(np.abs(wanted)[cells].max(initial=0))
+    return away / scale if scale else np.inf if away else 0.0
 
 
 def differing(found: Array, wanted: Array, what: str) -> Breach | None:

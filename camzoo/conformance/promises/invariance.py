@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from array_api_compat import array_namespace
 from torch import nn
 
 from camzoo.conformance.promises._compare import apart, differing
@@ -50,10 +51,9 @@ def logit_scale(subject: Subject, stand: Stand) -> Breach | None:
 def mirrored(subject: Subject, stand: Stand) -> Breach | None:
     """On a network that is its own mirror image, the mirrored image gets the mirrored map."""
     problem = symmetric(stand).problem()
-    wanted = subject.maps(problem)
-    photos = pose(problem.model, problem.images.flip(-1), problem.layer, list(stand.classes))
-    found = as_numpy(subject.maps(photos))[..., ::-1].astype(_dtype(wanted))
-    return differing(found, wanted, "the map of the mirrored image, and the image's mirrored map")
+    images = pose(problem.model, problem.images.flip(-1), problem.layer, list(stand.classes))
+    wanted, found = subject.maps(problem), subject.maps(images)
+    return differing(_flipped(found), wanted, "the map of the mirrored image and the mirrored map")
 
 
 def weights_matter(subject: Subject, stand: Stand) -> Breach | None:
@@ -76,5 +76,5 @@ def _layers(problem: Problem) -> list[nn.Module]:
     return [module for module in modules if any(True for _ in module.parameters(recurse=False))]
 
 
-def _dtype(maps: Array) -> str:
-    return str(maps.dtype).removeprefix("torch.")
+def _flipped(maps: Array) -> Array:
+    return array_namespace(maps).flip(maps, axis=-1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -22,10 +23,6 @@ from camzoo.types import Problem
 
 RUNS = (1, 2)
 """Of the model, in which it breaks: the first, and the one after it."""
-
-
-class Broken(RuntimeError):
-    """What a model raises that is made to break."""
 
 
 def images_untouched(subject: Subject, stand: Stand) -> Breach | None:
@@ -47,33 +44,26 @@ def given_back(subject: Subject, stand: Stand) -> Breach | None:
 
 
 def given_back_broken(subject: Subject, stand: Stand) -> Breach | None:
-    """The same where the model raises on the way, as it does when memory is short; and the error is passed on."""
+    """The same where the model raises on the way, as it does when memory is short."""
     for run in RUNS:
-        problem = _owned(stand.problem())
-        runs = itertools.count(1)
+        problem, runs = _owned(stand.problem()), itertools.count(1)
 
-        def break_down(*_: object, runs: Any = runs, run: int = run) -> None:
+        def break_down(*_: object, runs: Iterator[int] = runs, run: int = run) -> None:
             if next(runs) == run:
-                raise Broken("broken on purpose")
+                raise RuntimeError("broken on purpose")
 
         *_, last = problem.model.modules()  # behind the layer, so that whoever hooks it has done so
-        handle = last.register_forward_pre_hook(break_down)
+        last.register_forward_pre_hook(break_down)
         before = of_model(problem.model)
-        raised = False
-        try:
+        with contextlib.suppress(Exception):  # whatever the library makes of it
             subject.maps(problem)
-        except Exception:  # whatever the library makes of it
-            raised = True
-        if breach := _left(before, problem.model):
-            return replace(breach, reason=f"{breach.reason}, when the model breaks in run {run}")
-        if not raised and next(runs) > run + 1:
-            return Breach(f"the model broke in run {run}, and nobody heard of it")
-        handle.remove()
+        if next(runs) > run and (breach := _left(before, problem.model)):
+            return replace(breach, reason=f"{breach.reason}, where it breaks in run {run}")
     return None
 
 
 def _owned(problem: Problem) -> Problem:
-    """The problem, its model with traces of its owner: a frozen parameter, a gradient, a flag, and no evaluation."""
+    """The problem, its model with traces of its owner: a frozen parameter, a gradient, and a flag."""
     parameters = list(problem.model.parameters())
     parameters[0].requires_grad_(False)
     parameters[-1].grad = torch.ones_like(parameters[-1])
