@@ -581,9 +581,9 @@ def xgradcam_forgotten_relu(model, layer, images, target):
 
 
 @wrong("xgradcam", "normalise", Stage.NORMALISED)
-def xgradcam_without_its_minimum(model, layer, images, target):
+def xgradcam_over_the_largest_of_the_batch(model, layer, images, target):
     maps = xgradcam(model, layer, images, target)
-    return maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-30)
+    return maps / maps.amax().clamp(min=1e-30)
 
 
 # ---- Score-CAM

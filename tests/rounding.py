@@ -20,7 +20,6 @@ from torch.utils._pytree import tree_map_only
 
 from camzoo import asking, attention
 
-
 IN_SINGLE = tuple(f"camzoo.methods.{name}" for name in ("_arrays", "dff", "kpcacam"))
 
 

@@ -146,7 +146,7 @@ def test_an_unknown_method_is_named():
 
 
 def _attention_of_the_last_block(e: Literal) -> np.ndarray:
-    return transformer.on_grid(inner.attention(e)[-1].mean(0).numpy(), 1, (4, 4))
+    return transformer.on_grid(inner.attention(e)[-1].mean(0)[0].numpy(), 1, (4, 4))
 
 
 def _signed_legrad(e: Literal) -> np.ndarray:

@@ -76,8 +76,8 @@ NETS = {
     "swin": (swin, (3, 32, 48), "features"),
     "volumes": (Volumes, (1, 6, 8, 10), None),
     "resnet18": (lambda: torchvision.models.resnet18(num_classes=5), (3, 64, 96), None),
-    "vgg16": (vgg16, (3, 64, 96), None),
-    "efficientnet-lite0": (None, (3, 96, 128), None),
+    "vgg16": (vgg16, (3, 32, 64), None),
+    "efficientnet-lite0": (None, (3, 64, 96), None),
 }
 HEAVY = {"resnet18", "vgg16", "efficientnet-lite0"}
 CONVOLUTIONS = ("small", "one colour", "volumes", "resnet18", "vgg16", "efficientnet-lite0")
@@ -169,9 +169,10 @@ def test_what_a_network_has_not_is_not_offered(name, net, build):
 # convolution in VGG-16 or ResNet-18. In bfloat16 sums are collected in float32 and rounded once; its factor is for
 # three runs that need not have met the worst.
 FACTOR = {torch.float32: 17, torch.bfloat16: 4}
-# What is asked of each precision: it knows a map to this share of its largest value.
-KNOWN = {torch.float32: 0.01, torch.bfloat16: 1.0}
+# Each precision knows a map to this share of its largest value, or the map says so by name.
+KNOWN = {torch.float32: 1e-3, torch.bfloat16: 1.0}
 # In bfloat16 rounding moves these by as much as there is to be seen: nothing but that they are finite can be said.
+# Float32 has 16 bits more and knows them to a hundredth.
 CANCELS = "a sum of terms that cancel"
 RELUS = "units change sides of their ReLU"
 THRESHOLD = "half of the cells or more have a channel that changes sides of its threshold"
@@ -217,7 +218,7 @@ def test_lower_precision_is_off_by_its_rounding_and_no_more(name, net, dtype, bu
         assert allowed >= scale(wanted) / 2 or share(counted) < 0.5, "a map that is known must not be called noise"
         return
     assert share(counted) >= (0.9 if dtype is torch.float32 else 0.5)
-    assert allowed <= KNOWN[dtype] * scale(wanted)
+    assert allowed <= (0.01 if (name, net) in NOISE else KNOWN[dtype]) * scale(wanted)
     assert scale((turned(found.double()) - wanted)[counted]) <= allowed
 
 
@@ -251,7 +252,6 @@ def test_where_the_sign_is_open_all_tokens_have_one_energy(build):
     A = activations(build("vit"), batch("vit")[:1], "vit")
     energy = (A**2).sum(1)
     deviation = float((energy - energy.mean()).norm() / energy.norm())
-    print("DEV", deviation)
     assert 100 * torch.finfo(torch.float64).eps < deviation < 100 * torch.finfo(torch.float32).eps
 
 

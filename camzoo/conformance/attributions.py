@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,25 @@ Reference = Callable[..., Floats]
 
 NOISE = 0.15
 """Standard deviation of SmoothGrad's noise, as a share of the image's range."""
+
+FEW: Mapping[str, Mapping[str, Any]] = {
+    "integrated-gradients": {"n_steps": 12},
+    "layer-integrated-gradients": {"n_steps": 12},
+    "internal-influence": {"n_steps": 12},
+    "conductance": {"n_steps": 12},
+    "gradient-shap": {"n_samples": 6},
+    "layer-gradient-shap": {"n_samples": 6},
+    "smoothgrad-squared": {"n_samples": 11},
+    "vargrad": {"n_samples": 11},
+    "feature-ablation": {"cells": 4},
+    "layer-feature-ablation": {"cells": 4},
+    "feature-permutation": {"cells": 4},
+    "layer-feature-permutation": {"cells": 4},
+    "lime": {"cells": 3, "n_samples": 40},
+    "kernelshap": {"cells": 3, "n_samples": 300},
+    "shapley-sampling": {"cells": 3, "n_samples": 4},
+}
+"""Options with which these are checked: small ones."""
 
 CHUNK = 8
 """Noise is drawn for so many copies of the image at a time."""

@@ -273,7 +273,7 @@ def _of_numbers(subject: Subject, compared: Sequence[Comparison], entry: Differe
         residual=worst.residual,
     )
     if unknown:
-        parting = part(subject, worst.stand, worst.maps)
+        parting = part(subject, [each.stand for each in compared], [each.maps for each in compared], worst.tolerance)
         stale = "the ledger's variant does not give this number; " if entry else ""
         return replace(finding, stage=parting.stage, reason=stale + parting.reason)
     if away and entry:

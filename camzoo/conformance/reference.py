@@ -16,7 +16,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from camzoo import noise
-from camzoo.conformance import inner
+from camzoo.conformance import attributions, inner
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.inner import NoReference
 from camzoo.errors import unknown
@@ -45,9 +45,10 @@ def raw(method: str, evidence: Literal, options: Mapping[str, Any] | None = None
         NoReference: the method is not defined for this network.
         RequestError: there is no such method.
     """
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
-    return METHODS[method](evidence, **(options or {}))
+    known = {**attributions.METHODS, **METHODS}
+    if method not in known:
+        raise unknown("method", method, known)
+    return known[method](evidence, **(options or {}))
 
 
 def staged(values: Floats, stage: Stage, resolution: Resolution, size: tuple[int, ...]) -> Floats:
@@ -72,8 +73,8 @@ def staged(values: Floats, stage: Stage, resolution: Resolution, size: tuple[int
 
 
 def options(method: str) -> Mapping[str, Any]:
-    """Options with which camzoo's own method is checked: fewer samples where its default takes many."""
-    return FEW.get(method, {})
+    """Options with which a method is checked: fewer samples where its default takes many."""
+    return {**attributions.FEW, **FEW}.get(method, {})
 
 
 FEW: Mapping[str, Mapping[str, Any]] = {
@@ -108,13 +109,14 @@ def pooled_head(evidence: Literal) -> tuple[Floats, Floats]:
     """
     A, y, c = evidence.A, evidence.y, evidence.c
     other = np.random.default_rng(0).standard_normal(A.shape)
+    mean, other_mean = (grid.reshape(len(A), -1).mean(1) for grid in (A, other))
     wanted = np.array([*y, evidence.tail(other)])
     slack = 1e4 * torch.finfo(evidence.problem.images.dtype).eps * np.abs(wanted).max()
     for head in evidence.problem.model.modules():
         if isinstance(head, torch.nn.Linear) and tuple(head.weight.shape) == (len(y), len(A)):
             W = head.weight.detach().cpu().double().numpy()
             b = np.zeros(len(y)) if head.bias is None else head.bias.detach().cpu().double().numpy()
-            found = [*linear.logits(A, W, b), linear.logits(other, W, b)[c]]
+            found = [*(W @ mean + b), W[c] @ other_mean + b[c]]
             if np.abs(found - wanted).max() <= slack:
                 return W, b
     raise NoReference("what comes after the layer is not average pooling and one linear layer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,9 +31,8 @@ def windows(x: Floats, scales: Sequence[int], window: int, step: int) -> list[tu
     for scale in scales:
         height, width = (scale * side // short for side in x.shape[1:])
         large = np.array([resize(colour, (height, width)) for colour in x])
-        for top in starts(height, window, step):
-            for left in starts(width, window, step):
-                found.append((large[:, top : top + window, left : left + window], (top, left, height, width)))
+        for top, left in itertools.product(starts(height, window, step), starts(width, window, step)):
+            found.append((large[:, top : top + window, left : left + window], (top, left, height, width)))
     return found
 
 

@@ -1,5 +1,7 @@
 """AblationCAM replaces the layer and must put it back, also where a target raises an exception."""
 
+import contextlib
+
 import torch
 from pytorch_grad_cam import AblationCAM
 from pytorch_grad_cam.ablation_layer import AblationLayer
@@ -18,11 +20,7 @@ def interrupted(output):
     return output[1]
 
 
-before = model(image)
-try:
+with contextlib.suppress(KeyboardInterrupt):
     AblationCAM(model, [model[1]], ablation_layer=AblationLayer())(image, [interrupted])
-except KeyboardInterrupt:
-    pass
-difference = (model(2 * image) - before).abs().max().item()
 print(f"layer: is {type(model[1]).__name__}, should be ReLU")
 raise SystemExit(int(not isinstance(model[1], torch.nn.ReLU)))

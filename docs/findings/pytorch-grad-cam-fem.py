@@ -12,7 +12,7 @@ image = torch.randn(1, 3, 16, 16)
 with torch.no_grad():
     A = model[:2](image)[0]
 mean, deviation = A.mean((1, 2), keepdim=True), A.std((1, 2), keepdim=True, correction=0)
-paper = (mean * (A >= mean + 2 * deviation)).sum(0)
+paper = (mean * (mean + 2 * deviation <= A)).sum(0)
 paper = (paper - paper.min()) / (paper.max() - paper.min())
 with FEM(model, [model[1]]) as cam:
     found = torch.from_numpy(cam(image, None))[0]

@@ -14,7 +14,7 @@ model = torch.nn.Sequential(
 ).eval()
 before = list(model)
 GuidedBackpropReLUModel(model)(torch.randn(1, 3, 8, 8), 1)
-same = [now is then for now, then in zip(model, before)]
+same = [now is then for now, then in zip(model, before, strict=True)]
 print(f"layers that are the same module as before: is {sum(same)} of 6, should be 6")
 print(f"the two ReLUs are one module: is {model[1] is model[3]}, should be False")
 print(f"inplace of the first ReLU: is {model[1].inplace}, should be True")

@@ -53,7 +53,7 @@ def _weights(method: str) -> Iterator[Early]:
         for reason, raw in weights.PROJECTIONS:
             yield Early(Step.WEIGHTS, reason, raw)
     if method in OF_GRADIENTS:
-        for other in OF_GRADIENTS:
+        for other in [one for one in OF_GRADIENTS if one != method]:
             reason = f"the weights are those of {other}"
             yield Early(Step.WEIGHTS, reason, partial(_sum, weights=RIGHT[other]))
     if right := RIGHT.get(method):

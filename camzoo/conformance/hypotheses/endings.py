@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -40,12 +41,12 @@ class Late:
     Attributes:
         step: where it parts from what the stage means.
         reason: in words.
-        ending: what was done instead.
+        changed: from an ending to the same one with this mistake in it.
     """
 
     step: Step
     reason: str
-    ending: Ending
+    changed: Callable[[Ending], Ending]
 
 
 def right(stage: Stage, resolution: Resolution) -> Ending:
@@ -58,18 +59,28 @@ def right(stage: Stage, resolution: Resolution) -> Ending:
 
 
 def wrong(stage: Stage, resolution: Resolution) -> Iterator[Late]:
-    """Every ending that differs from the right one in one step, the last step first."""
-    good = right(stage, resolution)
+    """Every mistake in one step of the ending, the last step first."""
     if resolution is Resolution.IMAGE:
         for reason, resize in _resizings(stage):
-            yield Late(Step.RESIZE, reason, replace(good, resize=resize))
+            yield Late(Step.RESIZE, reason, partial(replace, resize=resize))
         if stage is not Stage.RAW:
             last = minmax if stage is Stage.NORMALISED else keep
-            yield Late(Step.RESIZE, "the map is enlarged before its ReLU", Ending(keep, keep, _first(last)))
+            yield Late(
+                Step.RESIZE,
+                "the map is enlarged before its ReLU",
+                partial(replace, rectify=keep, normalise=keep, resize=_first(last)),
+            )
     for reason, change in UNASKED if stage is not Stage.NORMALISED else NORMALISATIONS:
-        yield Late(Step.NORMALISE, reason, replace(good, normalise=change))
+        yield Late(Step.NORMALISE, reason, partial(_normalised_by, change=change))
     for reason, change in RECTIFIED_RAW if stage is Stage.RAW else RECTIFICATIONS:
-        yield Late(Step.RECTIFY, reason, replace(good, rectify=change))
+        yield Late(Step.RECTIFY, reason, partial(replace, rectify=change))
+
+
+def _normalised_by(ending: Ending, change: Change) -> Ending:
+    """Wherever it is normalised: before enlarging, and of a normalised map after it too."""
+    if ending.resize is RIGHT_SIZE[Stage.NORMALISED]:
+        return replace(ending, normalise=change, resize=_then(bilinear, change))
+    return replace(ending, normalise=change)
 
 
 def keep(maps: Floats) -> Floats:

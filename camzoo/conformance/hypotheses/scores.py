@@ -178,7 +178,7 @@ def zeroed(b: Batch, n: int, k: int) -> Floats:
 
 
 def _all_up_to(b: Batch, n: int, k: int) -> Floats:
-    changed = b.A[n].copy()
+    changed: Floats = b.A[n].copy()
     changed[: k + 1] = 0.0
     return changed
 
@@ -275,7 +275,7 @@ ABLATIONCAM: tuple[Wrong, ...] = (
     ("those of the top class, not of the class that was asked for", lambda b: _of_class(b, list(b.y.argmax(1)))),
     ("those of the first image's class", lambda b: _of_class(b, [b.c[0]] * len(b.c))),
     *(
-        (f"of another kind: {reason}", functools.partial(_ablated_by, ablate=ablate))
+        (f"those of another ablation: {reason}", functools.partial(_ablated_by, ablate=ablate))
         for reason, ablate in ABLATIONS
     ),
 )

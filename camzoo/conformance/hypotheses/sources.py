@@ -109,7 +109,7 @@ Slopes = Callable[[Floats, list[int], int], Floats]
 
 
 def _one(c: int, like: Floats) -> Floats:
-    return np.eye(like.shape[-1])[c]
+    return np.asarray(np.eye(like.shape[-1])[c])
 
 
 def _softmax(y: Floats) -> Floats:
@@ -208,4 +208,4 @@ def _each(values: Floats) -> tuple[int, ...]:
 def _minmax(A: Floats) -> Floats:
     cells = tuple(range(2, A.ndim))
     low, high = A.min(cells, keepdims=True), A.max(cells, keepdims=True)
-    return (A - low) / np.where(high == low, 1.0, high - low)
+    return np.asarray((A - low) / np.where(high == low, 1.0, high - low))

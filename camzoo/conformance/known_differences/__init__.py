@@ -6,12 +6,22 @@ literal evidence of one image; it has to reproduce the library's number to the p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from camzoo.conformance.known_differences import captum, pytorch_grad_cam, torchcam
 from camzoo.conformance.known_differences._entry import Difference
 
 LEDGER: tuple[Difference, ...] = (*captum.ENTRIES, *pytorch_grad_cam.ENTRIES, *torchcam.ENTRIES)
 
-__all__ = ["LEDGER", "Difference", "find"]
+OPTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "captum": captum.OPTIONS,
+    "pytorch-grad-cam": pytorch_grad_cam.OPTIONS,
+    "torchcam": torchcam.OPTIONS,
+}
+"""By backend and method, the options with which a check is made; the variants honour them."""
+
+__all__ = ["LEDGER", "OPTIONS", "Difference", "find"]
 
 
 def find(method: str, backend: str) -> Difference | None:

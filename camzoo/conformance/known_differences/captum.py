@@ -18,28 +18,12 @@ from camzoo.oracles.attribution import Coalition, largest, summed
 from camzoo.oracles.grids import Floats
 from camzoo.oracles.propagation import MaxPool, Relu, Softplus
 
-N_STEPS = 12
-CELLS = 3
+OPTIONS: Mapping[str, Mapping[str, Any]] = {**attributions.FEW, "smoothgrad": {"n_samples": 11}}
+"""Options with which captum is checked: those of the references, and few samples."""
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "integrated-gradients": {"n_steps": N_STEPS},
-    "layer-integrated-gradients": {"n_steps": N_STEPS},
-    "internal-influence": {"n_steps": N_STEPS},
-    "conductance": {"n_steps": N_STEPS},
-    "gradient-shap": {"n_samples": 6},
-    "layer-gradient-shap": {"n_samples": 6},
-    "smoothgrad": {"n_samples": 11},
-    "smoothgrad-squared": {"n_samples": 11},
-    "vargrad": {"n_samples": 11},
-    "feature-ablation": {"cells": 4},
-    "layer-feature-ablation": {"cells": 4},
-    "feature-permutation": {"cells": 4},
-    "layer-feature-permutation": {"cells": 4},
-    "lime": {"cells": CELLS, "n_samples": 40},
-    "kernelshap": {"cells": CELLS, "n_samples": 300},
-    "shapley-sampling": {"cells": CELLS, "n_samples": 4},
-}
-"""Options with which captum is checked, and its own attributions' references with it: small ones."""
+N_STEPS: int = OPTIONS["conductance"]["n_steps"]
+CELLS: int = OPTIONS["lime"]["cells"]
+
 
 
 # ---- along paths

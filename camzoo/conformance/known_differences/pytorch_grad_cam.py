@@ -3,7 +3,7 @@
 Its maps are past min-max and at the image's size when they leave it, in float32; the steps from a formula's map to
 there are `shown`. Where nothing but these steps and epsilons below float32 stands between a method and its reference
 there is no entry: gradcam, hirescam, gradcam-elementwise, xgradcam, layercam, segeigencam, shapleycam and
-guided-backprop agree.
+guided-backprop agree. An entry whose difference has several parts names the kind of each, and is of the gravest.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from camzoo import layers
-from camzoo.conformance import inner
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences._entry import Difference
 from camzoo.conformance.verdicts import Kind
 from camzoo.oracles import activation, gradient, sess
 from camzoo.oracles.grids import Floats, normalise, rectify, resize
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"sess": {"num_scales": 3}}
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"sess": {"num_scales": 2}}
 """Options with which a method is checked, where its default takes long."""
 
 ABLATION_BATCH, ABYSS = 32, 1e7
@@ -80,12 +80,14 @@ def _as_lapack_signs_it(B: Floats) -> Floats:
 def kpcacam(evidence: Literal) -> Floats:
     """Signed so that the cell of largest size is positive."""
     m = activation.kpcacam(evidence.A)
-    return m * np.sign(m.flat[np.abs(m).argmax()])
+    return np.asarray(m * np.sign(m.flat[np.abs(m).argmax()]))
 
 
 def fem(evidence: Literal) -> Floats:
     """`sum_k mean_ij [A_k > mu_k + 2 sigma_k] A_k`."""
-    return gradient.weighted_sum(np.array([(one > one.mean() + 2 * one.std()).mean() for one in evidence.A]), evidence.A)
+    return gradient.weighted_sum(
+        np.array([(one > one.mean() + 2 * one.std()).mean() for one in evidence.A]), evidence.A
+    )
 
 
 def scorecam(evidence: Literal) -> Floats:
@@ -105,11 +107,14 @@ def scorecam(evidence: Literal) -> Floats:
 
 def _corner_to_corner(values: Floats, size: tuple[int, ...]) -> Floats:
     """Bilinear resizing in which the centres of the corner cells lie on those of the corner pixels."""
-    for axis, length in enumerate(size):
-        old = values.shape[axis]
-        places = np.linspace(0, old - 1, length)
-        values = np.apply_along_axis(lambda line, old=old, at=places: np.interp(at, np.arange(old), line), axis, values)
-    return values
+    rows, columns = (_line(old, new) for old, new in zip(values.shape, size, strict=True))
+    return np.asarray(rows @ values @ columns.T)
+
+
+def _line(old: int, new: int) -> Floats:
+    """What each of the old cells of a line counts at each of the new ones, `(new, old)`."""
+    places = np.linspace(0, old - 1, new)
+    return np.array([np.interp(places, np.arange(old), cell) for cell in np.eye(old)]).T
 
 
 def ablationcam(evidence: Literal) -> Floats:
@@ -161,14 +166,25 @@ def refinecam(evidence: Literal) -> Floats:
 
 
 def fullgrad(evidence: Literal) -> Floats:
-    """The paper's sum with an epsilon in each `psi(M) = up((|M| - min|M|) / (max|M| - min|M| + 1e-7))`."""
-    parts = [evidence.x * evidence.input_gradient, *inner.bias_terms(evidence)]
+    """`psi(M) = up((|M| - min|M|) / (max|M| - min|M| + 1e-7))`; biases of two classes and no derived ones."""
+    parts = [evidence.x * evidence.input_gradient]
+    for name, module in evidence.problem.model.named_modules():
+        if type(module) in (nn.Conv2d, nn.BatchNorm2d) and module.bias is not None:
+            parts.append(_added(module)[:, None, None] * evidence.at(name)[1])
     psi = [resize(_float32(_scaled(np.abs(one))), evidence.size) for part in parts for one in part]
     return _scaled(np.sum(psi, axis=0))
 
 
-def enhanced(evidence: Literal, num_scales: int = 3) -> Floats:
-    """SESS of Grad-CAM by its oracle: no method of ours has this name, so this is the reference as well."""
+def _added(module: Any) -> Floats:
+    """What a layer adds `(K,)`: its bias, or `beta - mean gamma / sqrt(var + eps)` of BatchNorm."""
+    added = module.bias.detach()
+    if isinstance(module, nn.BatchNorm2d):
+        added = added - module.running_mean * module.weight.detach() / torch.sqrt(module.running_var + module.eps)
+    return np.asarray(added.cpu().double().numpy())
+
+
+def enhanced(evidence: Literal, num_scales: int = 12) -> Floats:
+    """SESS of Grad-CAM by its oracle, NORMALISED, on the pixels: a reference, since no method of ours has this name."""
     window = min(evidence.size)
 
     def base(part: Floats) -> Floats:
@@ -179,7 +195,9 @@ def enhanced(evidence: Literal, num_scales: int = 3) -> Floats:
     return sess.sess(evidence.x, evidence.probability, base, sess.default_scales(window, num_scales), window)
 
 
-def _entry(method: str, kind: Kind, variant: Callable[[Literal], Floats], what: str, why: str, **more: str) -> Difference:
+def _entry(
+    method: str, kind: Kind, variant: Callable[[Literal], Floats], what: str, why: str, **more: str
+) -> Difference:
     return Difference("pytorch-grad-cam", method, "==1.5.7", kind, what, why, variant, **more)
 
 
@@ -200,4 +218,111 @@ FORMULAS: Mapping[str, Callable[[Literal], Floats]] = {
 }
 """The library's formula, signed, on the layer's grid."""
 
-ENTRIES: tuple[Difference, ...] = ()
+METHODS: Mapping[str, Callable[..., Floats]] = {"sess": enhanced}
+"""References of methods that camzoo has not; options by name."""
+
+ENTRIES: tuple[Difference, ...] = (
+    _entry(
+        "gradcam++",
+        Kind.DETAIL,
+        _shown(gradcam_plus_plus),
+        "An epsilon of 1e-6 in the denominator of alpha, which is smaller for it where gradients are below about 0.01.",
+        "grad_cam_plusplus.py:26-28: added to `2 G^2 + (sum A) G^3`, the size of a squared gradient. Line 31 zeroes "
+        "alpha where the gradient is 0, where its comment says the activation; the weight is 0 there anyway.",
+    ),
+    _entry(
+        "eigencam",
+        Kind.ERROR,
+        _shown(eigencam),
+        "The sign of the map is left to LAPACK, so that the object may be at 0 and its surroundings shown (an error); "
+        "channels are centred, which the paper does not do (another definition).",
+        "utils/svd_on_activations.py:13-18: the comment wants to keep the map from being negative by centring; that "
+        "makes it of both signs, `VT[0]` and `-VT[0]` are equally singular vectors, and base_cam.py keeps the positive "
+        "half of whichever it is.",
+        finding="pytorch-grad-cam-eigencam-sign",
+        issue="https://github.com/jacobgil/pytorch-grad-cam/issues/315",
+    ),
+    _entry(
+        "eigengradcam",
+        Kind.ERROR,
+        _shown(eigengradcam),
+        "As eigencam: the sign is left to LAPACK (an error), and channels of G * A are centred (another definition).",
+        "eigen_grad_cam.py:21 by utils/svd_on_activations.py:13-18.",
+        finding="pytorch-grad-cam-eigencam-sign",
+        issue="https://github.com/jacobgil/pytorch-grad-cam/issues/315",
+    ),
+    _entry(
+        "kpcacam",
+        Kind.DEFINITION,
+        _shown(kpcacam),
+        "The sign is a convention: here the one that makes the cell of largest size positive, be it object or not; "
+        "in the reference the one that goes with the energy of the activations.",
+        "utils/svd_on_activations.py:34-35: scikit-learn's KernelPCA turns each eigenvector so.",
+    ),
+    _entry(
+        "fem",
+        Kind.ERROR,
+        _shown(fem),
+        "Sums activations weighted by the share of cells above the threshold; the paper sums the binary maps of those "
+        "cells weighted by the channel's mean.",
+        "fem.py:43-45: the mean is taken of the mask, not of the activations, and multiplies these, not the mask. "
+        "The comparison is strict, where the paper's is not.",
+        finding="pytorch-grad-cam-fem",
+    ),
+    _entry(
+        "scorecam",
+        Kind.DETAIL,
+        _shown(scorecam),
+        "Masks are enlarged corner to corner, and a constant channel takes part in the softmax with a black image.",
+        "score_cam.py:24: UpsamplingBilinear2d is `align_corners=True`, unlike every other resize of the library. "
+        "Line 37: 1e-8 in the min-max makes the mask of a constant channel 0. Line 54: scores are cut to float32.",
+    ),
+    _entry(
+        "ablationcam",
+        Kind.ERROR,
+        _shown(ablationcam),
+        "Where the least activation is not 0, channel k of a batch is filled with that minus (k + 1) 1e7, so that the "
+        "map depends on the batch size (an error); where the score is negative every sign turns, as in the paper's own "
+        "ratio (another definition); of tokens the class token is ablated too (another definition).",
+        "ablation_layer.py:78-83: the minimum is taken anew for each channel, of a batch in which those before it are "
+        "filled already. ablation_cam.py:145 divides by S, not |S|. ablation_layer.py:94-105 fills whole columns.",
+        finding="pytorch-grad-cam-ablationcam-batch",
+    ),
+    _entry(
+        "finercam",
+        Kind.ERROR,
+        _shown(finercam),
+        "Contrasts with weights from the softmax and alpha = 1, where the reference has a mean and 0.6 (another "
+        "definition); a class about 18 logits ahead of those it is contrasted with is explained upside down (an "
+        "error); of classes with the same logit the first is explained, not the one asked for (an error).",
+        "utils/model_targets.py:142: 1e-9 is added to the probability of the contrasted classes, which then no longer "
+        "cancels: its own derivative takes over. finer_cam.py:91 takes the nearest logit for the class asked for.",
+        finding="pytorch-grad-cam-finercam-epsilon",
+    ),
+    _entry(
+        "refinecam",
+        Kind.DETAIL,
+        refinecam,
+        "The epsilon of 1e-6 in each layer's Grad-CAM++.",
+        "grad_cam_plusplus.py:26-28. The loop in refine_cam.py:41-43 assigns to its own variable and has no effect; "
+        "its maps are in 0..1 before it.",
+    ),
+    _entry(
+        "fullgrad",
+        Kind.ERROR,
+        fullgrad,
+        "Leaves out the biases of classes derived from Conv2d and BatchNorm2d, such as timm's BatchNormAct2d (an error), "
+        "and has an epsilon of 1e-7 in the min-max of each channel, so that those of small gradients count less (another "
+        "numerical detail).",
+        "fullgrad_cam.py:20: `type(layer) in ...`. utils/image.py:165: `img / (1e-7 + max)`, called for each channel "
+        "from fullgrad_cam.py:58 and fullgrad_cam.py:71.",
+        finding="pytorch-grad-cam-fullgrad-types",
+    ),
+    _entry(
+        "random",
+        Kind.DEFINITION,
+        _shown(random),
+        "Random weights for the channels, not random cells: the map still shows where the activations are.",
+        "random_cam.py:21: uniform in -1..1 from NumPy's global generator, once for the whole batch.",
+    ),
+)

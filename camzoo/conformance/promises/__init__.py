@@ -148,10 +148,12 @@ def _smallest(promise: Promise, subject: Subject, stand: Stand, breach: Breach) 
 
 
 def _smaller(stand: Stand) -> Iterator[Stand]:
+    """Fewer images first, then each side halved."""
     for count in range(1, len(stand.classes)):
         yield replace(stand, classes=stand.classes[:count])
-    if min(stand.size) >= 16:
-        yield replace(stand, size=tuple(length // 2 for length in stand.size))
+    for axis, length in enumerate(stand.size):
+        if length >= 16 and length % 8 == 0:  # so that the grid of the network still covers the image
+            yield replace(stand, size=(*stand.size[:axis], length // 2, *stand.size[axis + 1 :]))
 
 
 def _input(stand: Stand) -> str:

@@ -35,6 +35,7 @@ RANDOM: Reasons = {
     **_each("against images of noise, which are not mirrored", "gradient-shap", "layer-gradient-shap"),
     **_each("against images of noise, which are not mirrored", "deeplift-shap", "layer-deeplift-shap"),
     **_each("random masks or patches, which are not mirrored", "rise", "lime", "kernelshap", "shapley-sampling"),
+    **_each("swaps at random, patch after patch", "feature-permutation", "layer-feature-permutation"),
     **_each("starts from noise, which is not mirrored", "dff"),
 }
 """Not equivariant to a mirror, as random numbers belong to places."""

@@ -61,7 +61,8 @@ class Grey(Stand):
         return Stand.images(self)[:, :1].contiguous()
 
 
-NET = Stand("net", Net, "last_act", (16, 24), (0, 4, 2))
+# A width of which a seventh, a half of that and a fourteenth are whole: windows and patches lie as in a mirror.
+NET = Stand("net", Net, "last_act", (16, 28), (0, 4, 2))
 
 HOMES = (NET, replace(NET, layer="last"), replace(NET, layer="tail_act"), TRANSFORMER)
 """A method is tried at the first of these that it does: LRP reads convolutions, CAM what is pooled, some attention."""

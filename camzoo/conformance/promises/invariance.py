@@ -28,7 +28,7 @@ def zero_gradient(subject: Subject, stand: Stand) -> Breach | None:
     """Where the score depends on nothing, the map is zero, and can be told to say nothing."""
     problem = stand.problem()
     with torch.no_grad():
-        _layers(problem)[-1].weight.zero_()  # type: ignore[operator, union-attr]
+        _layers(problem)[-1].weight.zero_()  # type: ignore[operator]
     values = subject.maps(problem)
     largest = abs(as_numpy(values)).max()
     if largest != 0:  # NaN is not

@@ -124,7 +124,7 @@ def compiled(subject: Subject, stand: Stand) -> Breach | None:
     try:
         return _wrapped(subject, stand, model, problem.images, "_orig_mod")
     finally:
-        torch.compiler.reset()  # type: ignore[no-untyped-call]
+        torch.compiler.reset()
 
 
 def _wrapped(subject: Subject, stand: Stand, model: nn.Module, images: torch.Tensor, within: str) -> Breach | None:
