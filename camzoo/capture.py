@@ -100,7 +100,7 @@ def take(
         assert leaf.passed_on is not None
         overwritten = leaf.passed_on._version > 0
         scored = [explained(target, outputs, len(images)) for target in targets]
-        derivatives = _derivatives(scored, leaf.tensor, needs, layer)
+        derivatives = _derivatives(scored, leaf.tensor, leaf.layout, needs, layer)
     layout, output, scores = leaf.layout, leaf.tensor.detach(), outputs.detach()
     assert layout is not None
 
@@ -139,7 +139,7 @@ def _check(leaf: _Leaf, layer: str) -> None:
 
 
 def _derivatives(
-    scored: Sequence[torch.Tensor], leaf: torch.Tensor, needs: frozenset[Evidence], layer: str
+    scored: Sequence[torch.Tensor], leaf: torch.Tensor, layout: Layout | None, needs: frozenset[Evidence], layer: str
 ) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
     """`dS/dA`, and `d/dA <dS/dA, A>` where needed, for each target.
 
@@ -156,14 +156,18 @@ def _derivatives(
             (gradient,) = torch.autograd.grad(score.sum(), leaf, None, retain, second, allow_unused=True)
         if gradient is None:
             raise RequestError(f"the scores do not depend on layer {layer!r} in a way that can be differentiated")
-        derivatives.append((gradient.detach(), _hessian_product(gradient, leaf, left > 0) if second else None))
+        hessian = _hessian_product(gradient, leaf, layout, left > 0) if second and layout else None
+        derivatives.append((gradient.detach(), hessian))
     return derivatives
 
 
-def _hessian_product(gradient: torch.Tensor, leaf: torch.Tensor, retain: bool) -> torch.Tensor:
-    """`H A`, the derivative of `<G, A>` with `A` held fixed: zero where the tail is piecewise linear."""
+def _hessian_product(gradient: torch.Tensor, leaf: torch.Tensor, layout: Layout, retain: bool) -> torch.Tensor:
+    """`H A`, the derivative of `<G, A>` with `A` held fixed: zero where the tail is piecewise linear.
+
+    `A` is the grid: prefix tokens are no part of it.
+    """
     if not gradient.requires_grad:
         return torch.zeros_like(leaf)
-    along = (gradient * leaf.detach()).sum()
+    along = (layout.to_grid(gradient) * layout.to_grid(leaf.detach())).sum()
     (product,) = torch.autograd.grad(along, leaf, retain_graph=retain, allow_unused=True)
     return torch.zeros_like(leaf) if product is None else product

@@ -210,12 +210,11 @@ def test_an_almost_right_explanation_is_none():
 
 
 def test_a_mistake_at_one_stand_only_is_named_as_such():
-    batches = [Batch.of("gradcam", stand.problem()) for stand in (SMOOTH, POOLED)]
-    shown = [np.abs(batches[0].raw), np.random.default_rng(3).normal(size=batches[1].raw.shape) * 1e-6 + batches[1].raw]
-    subject = Subject("gradcam", "someone", Stage.RECTIFIED, Resolution.LAYER, lambda _problem: shown[0])
-    worst = [batches[n].raw for n in (0, 1)]
-    shown[1] = np.maximum(worst[1], 0) + 1e-6 * np.abs(shown[1])
-    found = part(subject, (SMOOTH, POOLED), shown)
+    smooth, pooled = (Batch.of("gradcam", stand.problem()).raw for stand in (SMOOTH, POOLED))
+    noise = 1e-6 * np.random.default_rng(3).normal(size=pooled.shape)
+    shown = [np.maximum(pooled, 0) + noise, np.abs(smooth)]
+    subject = Subject("gradcam", "someone", Stage.RECTIFIED, Resolution.LAYER, lambda _problem: smooth)
+    found = part(subject, (POOLED, SMOOTH), shown)
     assert found.stage is Step.RECTIFY
     assert "does not explain every problem" in found.reason
 
@@ -232,10 +231,16 @@ def test_maps_on_another_grid_are_refused():
     assert "(2, 8, 6), not (2, 6, 8)" in found.reason
 
 
-@pytest.mark.parametrize("method", ["kpcacam", "shapleycam", "dff"])
-def test_methods_without_weights_are_looked_at_too(method):
-    found = asked(method, Stage.RECTIFIED, lambda b: np.abs(b.raw) + 0 * b.raw, STRAIGHT)
-    assert found.stage in (Step.RECTIFY, Step.SUM)
+@pytest.mark.parametrize("method", ["kpcacam", "shapleycam", "segeigencam", "sscam"])
+def test_methods_without_known_weights_are_looked_at_too(method):
+    assert asked(method, Stage.RECTIFIED, lambda b: b.raw, STRAIGHT).stage is Step.RECTIFY
+    assert asked(method, Stage.RAW, lambda b: b.raw[..., ::-1], STRAIGHT).stage is Step.SUM
+
+
+def test_the_wrong_tensor_is_found_whatever_the_method():
+    found = asked("fem", Stage.RAW, lambda b: Batch.of("fem", replace(b.problem, layer="conv")).raw, POOLED)
+    assert found.stage is Step.ACTIVATION
+    assert found.reason == "the formula is over the output of conv, not of act"
 
 
 def test_tokens_are_looked_at_too():

@@ -178,14 +178,12 @@ RELUS = "units change sides of their ReLU"
 THRESHOLD = "half of the cells or more have a channel that changes sides of its threshold"
 COMPONENTS = "another component is chosen, or the factors end elsewhere"
 NOISE = {
-    ("groupcam", "one colour"): CANCELS,
-    ("groupcam", "swin"): CANCELS,
+    **{("groupcam", net): CANCELS for net in ("one colour", "swin", "volumes")},
     ("hirescam", "swin"): CANCELS,
     ("xgradcam", "swin"): CANCELS,
     ("guided-backprop", "one colour"): RELUS,
     ("dff", "vit"): COMPONENTS,
-    ("fem", "vit"): THRESHOLD,
-    ("fem", "swin"): THRESHOLD,
+    **{("fem", net): THRESHOLD for net in ("vit", "swin", "resnet18", "vgg16", "efficientnet-lite0")},
 }
 # After a layer norm all tokens have one energy, to rounding, and it is the energy that settles the sign.
 OPEN_SIGN = {
@@ -213,11 +211,12 @@ def test_lower_precision_is_off_by_its_rounding_and_no_more(name, net, dtype, bu
 
     moved = rounding.spread(played, wanted, dtype, monkeypatch)
     counted = decided(build(net), photo, net, dtype, monkeypatch) if name == "fem" else wanted == wanted
-    allowed = FACTOR[dtype] * scale(moved[counted])
     if dtype is torch.bfloat16 and (name, net) in NOISE:
-        assert allowed >= scale(wanted) / 2 or share(counted) < 0.5, "a map that is known must not be called noise"
+        noise = share(counted) < 0.5 or FACTOR[dtype] * scale(moved[counted]) >= scale(wanted) / 2
+        assert noise, "what is known must not be called noise"
         return
     assert share(counted) >= (0.9 if dtype is torch.float32 else 0.5)
+    allowed = FACTOR[dtype] * scale(moved[counted])
     assert allowed <= (0.01 if (name, net) in NOISE else KNOWN[dtype]) * scale(wanted)
     assert scale((turned(found.double()) - wanted)[counted]) <= allowed
 

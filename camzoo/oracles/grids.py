@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -40,14 +39,14 @@ def neighbours(position: int, old: int, new: int) -> list[tuple[int, float]]:
 
 
 def resize(values: Floats, size: tuple[int, ...]) -> Floats:
-    """Bilinear (two axes) or trilinear (three axes) interpolation of one map, pixel by pixel."""
-    result = np.zeros(size)
-    for pixel in np.ndindex(*size):
-        around = [neighbours(*axis) for axis in zip(pixel, values.shape, size, strict=True)]
-        for corner in itertools.product(*around):
-            cell = tuple(index for index, _ in corner)
-            result[pixel] += math.prod(weight for _, weight in corner) * values[cell]
-    return result
+    """Bilinear (two axes) or trilinear (three axes) interpolation of one map, one axis after the other."""
+    for axis, (old, new) in enumerate(zip(values.shape, size, strict=True)):
+        weights = np.zeros((new, old))
+        for pixel in range(new):
+            for cell, weight in neighbours(pixel, old, new):
+                weights[pixel, cell] += weight
+        values = np.moveaxis(np.tensordot(weights, values, axes=(1, axis)), 0, axis)
+    return values
 
 
 def bilinear(values: Floats, size: tuple[int, int]) -> Floats:

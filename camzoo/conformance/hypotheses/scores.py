@@ -19,10 +19,10 @@ Masks = Callable[[Floats, tuple[int, ...]], Floats]
 # ---- Score-CAM
 
 
-def unit(maps: Floats) -> Floats:
-    """Min-max of each map to 0..1; a constant map gives zeros."""
+def unit(maps: Floats, epsilon: float = 0.0) -> Floats:
+    """Min-max of each map to 0..1, with an epsilon beside the range; a constant map gives zeros."""
     low, high = _ends(maps)
-    return np.asarray((maps - low) / np.where(high == low, 1.0, high - low))
+    return np.asarray((maps - low) / np.where(high == low, 1.0, high - low + epsilon))
 
 
 def _ends(maps: Floats) -> tuple[Floats, Floats]:
@@ -46,6 +46,16 @@ def _together(A: Floats, size: tuple[int, ...]) -> Floats:
     return np.asarray((large - large.min()) / (large.max() - large.min()))
 
 
+def _softened(epsilon: float) -> tuple[tuple[str, Masks], ...]:
+    return (
+        (f"those of masks with {epsilon:g} added to their range", lambda A, size: unit(bilinear(A, size), epsilon)),
+        (
+            f"those of masks scaled before they are enlarged, with {epsilon:g} added to their range",
+            lambda A, size: bilinear(unit(A, epsilon), size),
+        ),
+    )
+
+
 def _enlarged_by(resize: Resize) -> Masks:
     return lambda A, size: unit(resize(A, size))
 
@@ -63,6 +73,8 @@ MASKS: tuple[tuple[str, Masks], ...] = (
         "those of masks scaled before they are enlarged with align_corners=True",
         lambda A, size: INTERPOLATIONS[0][1](unit(A), size),
     ),
+    *_softened(1e-8),
+    *_softened(1e-7),
 )
 
 

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import torch
+
 from camzoo.conformance.promises import inputs, invariance, lending, maps, numbers
 from camzoo.conformance.promises._exempt import (
     CLASS_FREE,
@@ -127,7 +129,8 @@ def _result(promise: Promise, subject: Subject, stand: Stand) -> Result:
 
 def _tried(promise: Promise, subject: Subject, stand: Stand) -> Breach | None:
     try:
-        return promise.check(subject, stand)
+        with torch.enable_grad():  # also where somebody has turned it off and left
+            return promise.check(subject, stand)
     except (NotRun, NotOffered, NotInstalled, RequestError):
         raise
     except Exception as error:  # whatever somebody else's code raises is a breach, and no refusal

@@ -74,7 +74,6 @@ def _owned(problem: Problem) -> Problem:
 def _left(before: dict[str, Any], model: nn.Module) -> Breach | None:
     after = of_model(model)
     changed = [kind for kind in before if before[kind] != after[kind]]
-    torch.set_grad_enabled(before["grad mode"])
     return Breach(f"the model comes back with other {', '.join(changed)}") if changed else None
 
 
