@@ -29,6 +29,10 @@ class Place(Protocol):
         """The question, with a network that nobody else has."""
         ...
 
+    def __hash__(self) -> int:
+        """References are kept for each place."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stand:
@@ -181,6 +185,8 @@ class MaxPooled(nn.Sequential):
 def _vit() -> VisionTransformer:
     net = VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=CLASSES)
     nn.init.normal_(net.heads.head.weight)  # torchvision starts it at zero, so that no gradient would flow
+    for norm in (module for module in net.modules() if isinstance(module, nn.LayerNorm)):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)  # as it starts, all tokens have one energy, and EigenCAM no sign
     return net
 
 

@@ -94,10 +94,11 @@ def _takes_everything(explain: Callable[..., Array]) -> bool:
     Raises:
         RequestError: it is neither.
     """
-    parameters = inspect.signature(explain).parameters.values()
+    parameters = list(inspect.signature(explain).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = sum(parameter.default is parameter.empty for parameter in positional)
-    if needed == 4 and not inspect.isclass(explain):
+    open_ended = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    if (needed == 4 or open_ended) and not inspect.isclass(explain):
         return True
     if needed <= 2 <= len(positional):
         return False
