@@ -79,7 +79,7 @@ def integrated_gradients(x: Floats, b: Floats, slope: Slope, rule: Rule) -> Floa
 def internal_influence(x: Floats, b: Floats, layer_slope: Slope, rule: Rule) -> Floats:
     """`int_0^1 dS/dA(b + t (x - b)) dt`: Leino 2018, 1802.03788, the images on the line from b to x alike."""
     parts = [w * layer_slope(b + t * (x - b)) for t, w in zip(*rule, strict=True)]
-    return sum(parts[1:], start=parts[0])
+    return np.asarray(sum(parts[1:], start=parts[0]))
 
 
 def conductance(x: Floats, b: Floats, layer_slope: Slope, layer_speed: Slope, rule: Rule) -> Floats:
@@ -94,7 +94,7 @@ def conductance(x: Floats, b: Floats, layer_slope: Slope, layer_speed: Slope, ru
     """
     places = [b + t * (x - b) for t in rule[0]]
     parts = [w * layer_slope(place) * layer_speed(place) for place, w in zip(places, rule[1], strict=True)]
-    return sum(parts[1:], start=parts[0])
+    return np.asarray(sum(parts[1:], start=parts[0]))
 
 
 def expected_gradients(pairs: Iterable[tuple[Floats, Floats]]) -> Floats:

@@ -71,7 +71,7 @@ def _deeplift(chain: Sequence[propagation.Layer], x: Floats, baseline: Floats, c
         else:
             above = values[0][at + 1] - values[1][at + 1]
             pair = [_rescaled(layer, g, z, ends, above) for g, z in zip(pair, ends, strict=True)]
-    return pair[0] * (values[0][place] - values[1][place])
+    return np.asarray(pair[0] * (values[0][place] - values[1][place]))
 
 
 def _plain(layer: propagation.Pointwise | MaxPool, z: Floats, g: Floats) -> Floats:

@@ -178,7 +178,7 @@ def fullgrad(evidence: Literal) -> Floats:
 def _added(module: Any) -> Floats:
     """What a layer adds `(K,)`: its bias, or `beta - mean gamma / sqrt(var + eps)` of BatchNorm."""
     added = module.bias.detach()
-    if isinstance(module, nn.BatchNorm2d):
+    if hasattr(module, "running_var"):
         added = added - module.running_mean * module.weight.detach() / torch.sqrt(module.running_var + module.eps)
     return np.asarray(added.cpu().double().numpy())
 
@@ -311,9 +311,8 @@ ENTRIES: tuple[Difference, ...] = (
         "fullgrad",
         Kind.ERROR,
         fullgrad,
-        "Leaves out the biases of classes derived from Conv2d and BatchNorm2d, such as timm's BatchNormAct2d (an error), "
-        "and has an epsilon of 1e-7 in the min-max of each channel, so that those of small gradients count less (another "
-        "numerical detail).",
+        "Leaves out the biases of classes derived from Conv2d and BatchNorm2d, as timm's BatchNormAct2d (an error); "
+        "the min-max of each channel has an epsilon of 1e-7, so that small gradients count less (a numerical detail).",
         "fullgrad_cam.py:20: `type(layer) in ...`. utils/image.py:165: `img / (1e-7 + max)`, called for each channel "
         "from fullgrad_cam.py:58 and fullgrad_cam.py:71.",
         finding="pytorch-grad-cam-fullgrad-types",

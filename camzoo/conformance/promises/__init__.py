@@ -12,8 +12,9 @@ from camzoo.conformance.promises import inputs, invariance, lending, maps, numbe
 from camzoo.conformance.promises._exempt import (
     CLASS_FREE,
     INSENSITIVE,
+    NOT_MIRRORED,
     NOT_OF_THE_GRADIENT,
-    RANDOM,
+    TOO_MANY,
     not_homogeneous,
     within,
 )
@@ -43,7 +44,7 @@ PROMISES: tuple[Promise, ...] = (
         within(NOT_OF_THE_GRADIENT),
     ),
     Promise("logit-scale", "The scale of the logits does not change the map.", invariance.logit_scale, not_homogeneous),
-    Promise("mirrored", "The mirrored image gets the mirrored map.", invariance.mirrored, within(RANDOM)),
+    Promise("mirrored", "The mirrored image gets the mirrored map.", invariance.mirrored, within(NOT_MIRRORED)),
     Promise("weights-matter", "Random weights give another map.", invariance.weights_matter, within(INSENSITIVE)),
     Promise("float32", "float32 agrees with float64 to its precision.", numbers.single),
     Promise("bfloat16", "So does bfloat16.", numbers.half),
@@ -56,7 +57,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("compiled", "It works with torch.compile.", lending.compiled),
     Promise("one-channel", "It takes images of one channel.", inputs.one_channel),
     Promise("not-square", "It takes wide images and tall ones.", inputs.not_square),
-    Promise("three-dimensions", "It takes volumes.", inputs.three_dimensions),
+    Promise("three-dimensions", "It takes volumes.", inputs.three_dimensions, within(TOO_MANY)),
 )
 """Where a subject refuses, in words, to do what is asked, that is no breach."""
 

@@ -29,16 +29,17 @@ NOT_OF_THE_GRADIENT: Reasons = {
 }
 """Not zero where the score depends on nothing."""
 
-RANDOM: Reasons = {
+NOT_MIRRORED: Reasons = {
     **_each("noise, which is not mirrored with the image", "random", "sscam", "smoothgradcam++"),
     **_each("noise, which is not mirrored with the image", "smoothgrad", "smoothgrad-squared", "vargrad"),
     **_each("against images of noise, which are not mirrored", "gradient-shap", "layer-gradient-shap"),
     **_each("against images of noise, which are not mirrored", "deeplift-shap", "layer-deeplift-shap"),
     **_each("random masks or patches, which are not mirrored", "rise", "lime", "kernelshap", "shapley-sampling"),
     **_each("swaps at random, patch after patch", "feature-permutation", "layer-feature-permutation"),
+    **_each("windows laid from one side, which are not mirrored", "sess"),
     **_each("starts from noise, which is not mirrored", "dff"),
 }
-"""Not equivariant to a mirror, as random numbers belong to places."""
+"""Not equivariant to a mirror: their random numbers and windows belong to places."""
 
 INSENSITIVE: Reasons = {
     **CONTROLS,
@@ -48,6 +49,9 @@ INSENSITIVE: Reasons = {
     ),
 }
 """Not sensitive to the weights."""
+
+TOO_MANY: Reasons = _each("exact: the eight patches of a volume have 40 320 orders", "shapley-values")
+"""Not to be waited for at volumes."""
 
 HOMOGENEOUS: Reasons = {
     **_each(

@@ -86,8 +86,8 @@ def grey(stand: Stand) -> Stand:
 
 
 def volumes(stand: Stand) -> Stand:
-    """The stand with volumes `(D, H, W)` in the place of images."""
-    return replace(rebuilt(stand, axes=3), size=(8, *stand.size))
+    """The stand with at most two small volumes `(D, H, W)` in the place of images: a volume has many patches."""
+    return replace(rebuilt(stand, axes=3), size=(4, *(length // 2 for length in stand.size)), classes=stand.classes[:2])
 
 
 def symmetric(stand: Stand) -> Stand:
