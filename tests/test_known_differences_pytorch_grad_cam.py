@@ -18,7 +18,7 @@ import torch
 from camzoo_adapters.pytorch_grad_cam import backend
 from conftest import require
 
-from camzoo.conformance import reference
+from camzoo.conformance import attributions, reference
 from camzoo.conformance.check import error
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences.pytorch_grad_cam import (
@@ -27,7 +27,6 @@ from camzoo.conformance.known_differences.pytorch_grad_cam import (
     METHODS,
     OPTIONS,
     ablationcam,
-    enhanced,
     scorecam,
     shown,
 )
@@ -146,7 +145,7 @@ def test_the_entry_is_needed(method):
 @pytest.mark.parametrize("stand", SUITS["sess"], ids=lambda stand: stand.name)
 def test_sess_is_its_oracle(stand):
     problem = stand.problem()
-    wanted = [enhanced(each, **OPTIONS["sess"]) for each in evidence_of(problem)]
+    wanted = [attributions.sess(each, **OPTIONS["sess"]) for each in evidence_of(problem)]
     assert error(maps_of("sess", problem), wanted) <= FLOAT32
 
 

@@ -10,7 +10,6 @@ from camzoo.errors import RequestError
 from camzoo.specs import Computation
 from camzoo.types import Backend, Offer, Stage
 
-
 OPTIONS = ("a", "b", "c", "alpha", "top_channels")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.inner import NoReference
-from camzoo.oracles import attribution, propagation
+from camzoo.oracles import attribution, gradient, propagation
+from camzoo.oracles import sess as windows
 from camzoo.oracles.attribution import Coalition, Patches, Rule, Value, largest, summed
-from camzoo.oracles.grids import Floats
+from camzoo.oracles.grids import Floats, normalise, rectify, resize
 
 Reference = Callable[..., Floats]
 """From the evidence of one image, and options by name, to the RAW map."""
@@ -44,6 +46,7 @@ FEW: Mapping[str, Mapping[str, Any]] = {
     "lime": {"cells": 3, "n_samples": 40},
     "kernelshap": {"cells": 3, "n_samples": 300},
     "shapley-sampling": {"cells": 3, "n_samples": 4},
+    "sess": {"num_scales": 2},
 }
 """Options with which these are checked: small ones."""
 
@@ -489,6 +492,27 @@ def _numpy(values: torch.Tensor) -> Floats:
     return values.detach().cpu().double().numpy()
 
 
+def sess(evidence: Literal, num_scales: int = 12) -> Floats:
+    """SESS of Grad-CAM by its oracle, NORMALISED, on the pixels.
+
+    Raises:
+        NoReference: the network does not take square windows of the image's shorter side.
+    """
+    window = min(evidence.size)
+
+    def base(part: Floats) -> Floats:
+        tensor = torch.as_tensor(part).to(evidence.problem.images)[None]
+        alone = Literal(replace(evidence.problem, images=tensor, classes=(evidence.c,)), 0)
+        return normalise(resize(normalise(rectify(gradient.gradcam(alone.A, alone.G))), alone.size))
+
+    try:
+        evidence.outputs(evidence.x[:, :window, :window].copy())
+    except RuntimeError as error:
+        raise NoReference(f"the network does not take square windows: {error}") from error
+    scales = windows.default_scales(window, num_scales)
+    return windows.sess(evidence.x, evidence.probability, base, scales, window)
+
+
 METHODS: Mapping[str, Reference] = {
     "layer-activation": layer_activation,
     "layer-integrated-gradients": layer_integrated_gradients,
@@ -516,5 +540,6 @@ METHODS: Mapping[str, Reference] = {
     "kernelshap": kernelshap,
     "shapley-sampling": shapley_sampling,
     "shapley-values": shapley_values,
+    "sess": sess,
 }
 """The reference of every attribution, by its canonical name."""

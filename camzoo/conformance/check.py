@@ -28,9 +28,11 @@ TOLERANCES = {"float64": 1e-10, "float32": 1e-5}
 """What the dtype of a map allows: sums of some thousand terms, and for float32 an image resized on the way."""
 
 MANY_RUNS = frozenset(
-    ["scorecam", "sscam", "iscam", "groupcam", "ablationcam", "occlusion", "rise", "lime", "kernelshap", "sess"]
-    + ["shapley-values", "shapley-sampling", "feature-ablation", "feature-permutation"]
-    + ["layer-feature-ablation", "layer-feature-permutation"]
+    {
+        *("scorecam", "sscam", "iscam", "groupcam", "ablationcam", "occlusion", "rise", "lime", "kernelshap", "sess"),
+        *("shapley-values", "shapley-sampling", "feature-ablation", "feature-permutation"),
+        *("layer-feature-ablation", "layer-feature-permutation"),
+    }
 )
 """Left out where a user's own model is checked quickly: their references run it for every channel or patch."""
 
@@ -283,7 +285,9 @@ def _of_numbers(subject: Subject, compared: Sequence[Comparison], entry: Differe
 
 def _of_promises(subject: Subject, finding: Finding, held: Sequence[promises.Promise]) -> Finding:
     """The same verdict, unless a promise is broken that is not known to be."""
-    broken = [result for result in promises.kept(subject, held) if result.broken]
-    if not broken:
-        return finding
-    return replace(finding, verdict=Verdict.BREAKS, reason="; ".join(str(result) for result in broken))
+    results = promises.kept(subject, held)
+    known = tuple(f"{result.promise}: {result.known}" for result in results if result.known)
+    finding = replace(finding, breaches=known)
+    if broken := [str(result) for result in results if result.broken]:
+        return replace(finding, verdict=Verdict.BREAKS, reason="; ".join(broken))
+    return finding

@@ -48,6 +48,7 @@ def page(findings: Sequence[Finding], environment: Mapping[str, Any]) -> str:
     parts += [_section(title, [f for f in findings if f.kind is kind]) for kind, title in KINDS.items()]
     bad = [finding for finding in findings if not finding.verdict.good]
     parts.append(_section("Not explained", bad))
+    parts.append(_breaches(findings))
     parts.append(_elsewhere([f for f in findings if f.verdict is Verdict.NOT_OFFERED]))
     return "\n".join(part for part in parts if part).rstrip() + "\n"
 
@@ -119,6 +120,18 @@ def _explained(finding: Finding) -> str:
         away = f"Away from the reference by {_number(finding.error)} of its largest value {where}{residual}."
         lines += ["", away]
     return "\n".join([*lines, ""])
+
+
+def _breaches(findings: Sequence[Finding]) -> str:
+    """Promises that are known to be broken, each with those who break it."""
+    who: dict[str, list[str]] = {}
+    for finding in findings:
+        for breach in finding.breaches:
+            who.setdefault(breach, []).append(f"`{finding.name}`")
+    if not who:
+        return ""
+    lines = [f"- {html.escape(breach)} ({', '.join(names)})" for breach, names in sorted(who.items())]
+    return "## Promises that are known to be broken\n\n" + "\n".join(lines) + "\n"
 
 
 def _elsewhere(findings: Sequence[Finding]) -> str:

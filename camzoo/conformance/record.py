@@ -59,7 +59,8 @@ def load(path: Path) -> tuple[list[Finding], dict[str, Any]]:
 def _finding(cell: dict[str, Any]) -> Finding:
     numbers = {name: None if cell[name] is None else float(cell[name]) for name in NUMBERS}
     kind = cell["kind"] and Kind(cell["kind"])
-    return Finding(**cell | numbers | {"verdict": Verdict(cell["verdict"]), "kind": kind})
+    words = {"verdict": Verdict(cell["verdict"]), "kind": kind, "breaches": tuple(cell["breaches"])}
+    return Finding(**cell | numbers | words)
 
 
 def _plain(cell: dict[str, Any]) -> dict[str, Any]:

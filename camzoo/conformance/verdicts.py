@@ -55,6 +55,7 @@ class Finding:
         problem: name of the problem at which the error was largest.
         kind: of a known difference.
         residual: the error of the variant that explains a known difference.
+        breaches: promises that are known to be broken, each with the reason.
         versions: of what was installed.
     """
 
@@ -68,6 +69,7 @@ class Finding:
     problem: str = ""
     kind: Kind | None = None
     residual: float | None = None
+    breaches: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -9,7 +9,6 @@ guided-backprop agree. An entry whose difference has several parts names the kin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,14 @@ import torch
 from torch import nn
 
 from camzoo import layers
+from camzoo.conformance import attributions
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences._entry import Difference
 from camzoo.conformance.verdicts import Kind
-from camzoo.oracles import activation, gradient, sess
-from camzoo.oracles.grids import Floats, normalise, rectify, resize
+from camzoo.oracles import activation, gradient
+from camzoo.oracles.grids import Floats, rectify, resize
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"sess": {"num_scales": 2}}
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"sess": attributions.FEW["sess"]}
 """Options with which a method is checked, where its default takes long."""
 
 ABLATION_BATCH, ABYSS = 32, 1e7
@@ -183,18 +183,6 @@ def _added(module: Any) -> Floats:
     return np.asarray(added.cpu().double().numpy())
 
 
-def enhanced(evidence: Literal, num_scales: int = 12) -> Floats:
-    """SESS of Grad-CAM by its oracle, NORMALISED, on the pixels: a reference, since no method of ours has this name."""
-    window = min(evidence.size)
-
-    def base(part: Floats) -> Floats:
-        tensor = torch.as_tensor(part).to(evidence.problem.images)[None]
-        alone = Literal(replace(evidence.problem, images=tensor, classes=(evidence.c,)), 0)
-        return normalise(resize(normalise(rectify(gradient.gradcam(alone.A, alone.G))), alone.size))
-
-    return sess.sess(evidence.x, evidence.probability, base, sess.default_scales(window, num_scales), window)
-
-
 def _entry(
     method: str, kind: Kind, variant: Callable[[Literal], Floats], what: str, why: str, **more: str
 ) -> Difference:
@@ -217,9 +205,6 @@ FORMULAS: Mapping[str, Callable[[Literal], Floats]] = {
     "random": random,
 }
 """The library's formula, signed, on the layer's grid."""
-
-METHODS: Mapping[str, Callable[..., Floats]] = {"sess": enhanced}
-"""References of methods that camzoo has not; options by name."""
 
 ENTRIES: tuple[Difference, ...] = (
     _entry(

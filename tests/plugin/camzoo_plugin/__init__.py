@@ -18,7 +18,9 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
         values = (gradients.mean((2, 3), keepdim=True) * activations).sum(1)
     else:
         values = (gradients * activations).sum(1)
-    return Heatmap(values.relu(), Stage.RECTIFIED, backend.offer(method).resolution, problem.image_size, method, "example")
+    return Heatmap(
+        values.relu(), Stage.RECTIFIED, backend.offer(method).resolution, problem.image_size, method, "example"
+    )
 
 
 def evidence(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
