@@ -46,7 +46,6 @@ FEW: Mapping[str, Mapping[str, Any]] = {
     "lime": {"cells": 3, "n_samples": 40},
     "kernelshap": {"cells": 3, "n_samples": 300},
     "shapley-sampling": {"cells": 3, "n_samples": 4},
-    "sess": {"num_scales": 2},
 }
 """Options with which these are checked: small ones."""
 

@@ -81,6 +81,7 @@ FEW: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 16},
     "sscam": {"samples": 3},
     "smoothgrad": {"samples": 4},
+    "sess": {"num_scales": 2},
 }
 
 

@@ -16,14 +16,14 @@ import torch
 from torch import nn
 
 from camzoo import layers
-from camzoo.conformance import attributions
+from camzoo.conformance import reference
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences._entry import Difference
 from camzoo.conformance.verdicts import Kind
 from camzoo.oracles import activation, gradient
 from camzoo.oracles.grids import Floats, rectify, resize
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"sess": attributions.FEW["sess"]}
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"sess": reference.FEW["sess"]}
 """Options with which a method is checked, where its default takes long."""
 
 ABLATION_BATCH, ABYSS = 32, 1e7
