@@ -295,17 +295,14 @@ def _against(
     folder: Path, model: str | None, weights: str | None, device: str, tolerance: float, out: Path, overwrite: bool
 ) -> None:
     """Asks again what golden maps answer, and shows what has changed."""
-    from PIL import Image
-
     from camzoo import figures, golden, store
 
     kept, question = golden.load(folder)
     store.check_free(out, overwrite)
     where = _device(device)
     classifier = _load(model or question.model, weights or question.weights, question.seed)
-    views = [(name, Image.fromarray(kept.pictures[image])) for image, name in golden.names(kept)]
     classes, methods = [list(wanted) for wanted in question.classes], list(question.methods)
-    now = _study(classifier, views, question.layer, classes, methods, where, Settings(), question.seed)
+    now = _study(classifier, golden.views(kept), question.layer, classes, methods, where, Settings(), question.seed)
     changed = golden.changes(kept, now, tolerance)
     for change in changed:
         print(f"{kept.rows[change.row].name}: {change.name}: {change.reason}")

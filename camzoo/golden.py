@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from camzoo import degenerate, store
 from camzoo.errors import RequestError
@@ -129,9 +130,10 @@ def changes(golden: Study, now: Study, tolerance: float = TOLERANCE) -> list[Cha
     return [change for change in found if change]
 
 
-def names(study: Study) -> list[tuple[int, str]]:
-    """The images of a Study by number, with their names."""
-    return sorted({row.image: row.name for row in study.rows}.items())
+def views(study: Study) -> list[tuple[str, Image.Image]]:
+    """What the model saw of each image, with its name."""
+    names = {row.image: row.name for row in study.rows}
+    return [(names[number], Image.fromarray(picture)) for number, picture in enumerate(study.pictures)]
 
 
 def _asked(study: Study) -> list[Any]:

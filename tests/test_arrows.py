@@ -50,13 +50,13 @@ ANYWHERE = frozenset.union(*ROWS)
 HOMES: dict[str, frozenset[str]] = {
     "torch": ANYWHERE - {"methods", "errors", "grids", "oracles"},
     "numpy": ANYWHERE - {"errors", "grids"},  # methods draw their random numbers with it
-    "array_api_compat": frozenset({"degenerate", "grids", "methods", "noise"}),
+    "array_api_compat": frozenset({"conformance", "degenerate", "grids", "methods", "noise"}),
     "torchvision": frozenset({"models", "sources", "preprocessing", "conformance"}),
     "timm": frozenset({"sources"}),
     "huggingface_hub": frozenset({"sources"}),
     "safetensors": frozenset({"checkpoints"}),
     "skimage": frozenset({"images"}),
-    "PIL": frozenset({"images", "preprocessing", "store"}),
+    "PIL": frozenset({"golden", "images", "preprocessing", "store"}),
     "matplotlib": frozenset({"figures", "render", "report"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli", "report"}),

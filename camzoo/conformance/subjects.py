@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from camzoo import backends
-from camzoo.errors import RequestError
+from camzoo.errors import NotOffered, RequestError, one_line
 from camzoo.grids import Array
 from camzoo.types import Backend, Problem, Resolution, Stage
 
@@ -78,11 +78,16 @@ def of_callable(
     plain = _takes_everything(explain)
 
     def maps(problem: Problem) -> Array:
-        classes = problem.class_indices(name)
-        if plain:
-            found = explain(problem.model, problem.layer_module, problem.images, classes)
-        else:
-            found = explain(problem.model, problem.layer_module)(problem.images, classes)
+        given = (problem.images, problem.class_indices(name))
+        try:
+            if plain:
+                found = explain(problem.model, problem.layer_module, *given)
+            else:
+                found = explain(problem.model, problem.layer_module)(*given)
+        except Exception as error:
+            if problem.layout.kind == "channels-first":
+                raise
+            raise NotOffered(f"{name} does not read {problem.layout.kind}: {one_line(error)}") from error
         return found.detach() if hasattr(found, "detach") else found
 
     return Subject(method, name, stage, Resolution.LAYER, maps)

@@ -35,8 +35,8 @@ EXPECTED: tuple[Expected, ...] = (
         "captum",
         ("kernelshap",),
         "zero-gradient",
-        "the regression is in float32, attr/_core/lime.py:505, with weights of a million, attr/_core/kernel_shap.py:320, "
-        "and leaves the rounding of equal scores, some 1e-10",
+        "it regresses in float32, attr/_core/lime.py:505, with weights of a million, attr/_core/kernel_shap.py:320: "
+        "it leaves the rounding of equal scores, some 1e-10",
     ),
     Expected(
         "captum",
@@ -50,7 +50,7 @@ EXPECTED: tuple[Expected, ...] = (
         ("guided-gradcam",),
         "compiled",
         "GuidedBackprop hooks the rectifiers when LayerGradCam has run the model, attr/_core/guided_grad_cam.py:200; "
-        "compiled code does not look for hooks that come later (skip_nnmodule_hook_guards), and the gradient stays plain",
+        "compiled code does not look for hooks that come later (skip_nnmodule_hook_guards): the gradient stays plain",
     ),
     Expected(
         "pytorch-grad-cam",
