@@ -166,11 +166,14 @@ def check(
     overwrite: Annotated[bool, typer.Option(help="Replace earlier golden maps or results in the folder.")] = False,
 ) -> None:
     """Hold implementations to the papers' equations: does each compute what it says?"""
+    from camzoo.conformance import record
+
     given = what or []
     if against:
         return _against(against, model, weights, device, tolerance, out, overwrite)
     if save:
         return _save_golden(given, model, weights, layer, target, methods or "gradcam", device, seed, save, overwrite)
+    record.check_free(out)
     if given and ":" in given[0] and not Path(given[0]).exists():
         return _check_own(given, method, stage, quick, device, out)
     if method:

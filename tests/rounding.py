@@ -1,7 +1,7 @@
 """A lower precision, played in float64: what a computation may differ by, measured and not guessed.
 
 Every result, of the model's forward and backward passes and of the formulas alike, is moved to one of its two
-neighbours in the lower precision, at random and the nearer one more often (Monte Carlo arithmetic: Parker 1997,
+neighbours in the lower precision, as if at random and the nearer one more often (Monte Carlo arithmetic: Parker 1997,
 CSD-970002). What the precision has exactly stays as it is. The spread of a few such runs is how far rounding moves
 the outcome, with whatever amplifies it on the way: cancellation, small gaps of eigenvalues, thresholds.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -26,15 +27,17 @@ IN_SINGLE = tuple(f"camzoo.methods.{name}" for name in ("_arrays", "dff", "kpcac
 class Rounding(TorchDispatchMode):
     """Within this block every float64 result has no more digits than another dtype holds.
 
+    Equal values go the same way, as in any arithmetic: what is constant stays so.
+
     Args:
         dtype: the precision that is played.
-        seed: of the coins.
+        seed: of the way that each value goes.
     """
 
     def __init__(self, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.dtype = dtype
-        self.coins = torch.Generator().manual_seed(seed)
+        self.factor = random.Random(seed).getrandbits(62) | 1
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -51,12 +54,15 @@ class Rounding(TorchDispatchMode):
         return array
 
     def rounded(self, values: torch.Tensor) -> torch.Tensor:
-        """Each value at one of its two neighbours: noise below the last digit that is kept, and then a cut."""
-        if values.dtype != torch.float64 or values.device.type != "cpu":
+        """Each value at one of its two neighbours: noise below the last bit that is kept, and then a cut.
+
+        The noise is a hash of the value, its bits times an odd number, of which the upper ones are taken.
+        """
+        if values.dtype != torch.float64:
             return values
         lost = round(math.log2(torch.finfo(self.dtype).eps / torch.finfo(torch.float64).eps))
         bits = values.contiguous().view(torch.int64)
-        noise = torch.randint(2**lost, bits.shape, generator=self.coins)
+        noise = (bits * self.factor) >> (64 - lost) & (2**lost - 1)
         return torch.where(values.isfinite(), ((bits + noise) & -(2**lost)).view(torch.float64), values)
 
 
@@ -66,7 +72,7 @@ def spread(
     dtype: torch.dtype,
     monkeypatch: pytest.MonkeyPatch,
 ) -> torch.Tensor:
-    """The largest distance of each value `(...)` from what is wanted, over three runs with other coins.
+    """The largest distance of each value `(...)` from what is wanted, over three runs that round differently.
 
     Args:
         compute: given the mode that it runs in.

@@ -169,10 +169,11 @@ def test_what_a_network_has_not_is_not_offered(name, net, build):
 # of a convolution in VGG-16 or ResNet-18, and 40 for the 25088 of a linear layer after VGG-16. In bfloat16 sums are
 # collected in float32 and rounded once; its factor is for three runs that need not have met the worst.
 FACTOR = {torch.float32: 40, torch.bfloat16: 4}
-# Each precision knows a map to this share of its largest value, or the map says so by name.
+# In each precision a map is known to this share of its largest value, or stands in a table.
 KNOWN = {torch.float32: 1e-3, torch.bfloat16: 1.0}
+# In float32 these are known to a hundredth: sums whose terms cancel, a kernel tanh(1 + small numbers) less its mean.
+ROUGH = {("hirescam", "swin"), ("xgradcam", "swin"), ("kpcacam", "vgg16")}
 # In bfloat16 rounding moves these by as much as there is to be seen: nothing but that they are finite can be said.
-# Float32 has 16 bits more and knows them to a hundredth.
 CANCELS = "a sum of terms that cancel"
 RELUS = "units change sides of their ReLU"
 THRESHOLD = "half of the cells or more have a channel that changes sides of its threshold"
@@ -186,6 +187,7 @@ NOISE = {
     ("guided-backprop", "efficientnet-lite0"): RELUS,
     ("guided-gradcam", "efficientnet-lite0"): RELUS,
     ("dff", "vit"): COMPONENTS,
+    ("dff", "efficientnet-lite0"): COMPONENTS,
     ("occlusion", "vgg16"): CANCELS,
     ("ablationcam", "vgg16"): CANCELS,
     ("fullgrad", "vgg16"): RELUS,
@@ -223,7 +225,7 @@ def test_lower_precision_is_off_by_its_rounding_and_no_more(name, net, dtype, bu
         return
     assert share(counted) >= (0.9 if dtype is torch.float32 else 0.5)
     allowed = FACTOR[dtype] * scale(moved[counted])
-    assert allowed <= (0.01 if (name, net) in NOISE else KNOWN[dtype]) * scale(wanted)
+    assert allowed <= (0.01 if dtype is torch.float32 and (name, net) in ROUGH else KNOWN[dtype]) * scale(wanted)
     assert scale((turned(found.double()) - wanted)[counted]) <= allowed
 
 
@@ -273,15 +275,21 @@ def test_digits_that_are_lost_would_be_seen(name, build, monkeypatch):
 
 
 def test_rounding_keeps_what_is_exact_and_goes_both_ways_else():
-    third, eighth = torch.full((50,), 1 / 3, dtype=torch.float64), torch.full((50,), 1 / 8, dtype=torch.float64)
-    slope = third.clone().requires_grad_()
+    values = torch.linspace(1, 2, 1000, dtype=torch.float64)[:-1].requires_grad_()
+    exact = torch.arange(128, 256, dtype=torch.float64) / 128  # eight bits
     with rounding.Rounding(torch.bfloat16, 0):
-        assert torch.equal(eighth * 3, 3 * eighth)
-        thirds = third * 1
-        added = torch.zeros_like(third).add_(third)
-        (gradient,) = torch.autograd.grad((slope * third).sum(), slope)
-    for values in (thirds, added, gradient):
-        assert set((values * 512).tolist()) == {170.0, 171.0}, "the neighbours of 1/3 with eight bits"
+        products, again = values * 1, values.flip(0) * 1
+        written = torch.zeros_like(values).add_(values.detach())
+        (gradient,) = torch.autograd.grad((values**2).sum() / 2, values)
+        assert torch.equal(exact * 1, exact)
+    assert torch.equal(products, again.flip(0))
+    for found in (products, written, gradient):
+        off = (found - values).detach()
+        assert (found * 128 % 1 == 0).all()
+        assert off.abs().max() < 2 / 128
+        assert off.min() < -0.8 / 128
+        assert off.max() > 0.8 / 128
+        assert abs(off.mean()) < 0.1 / 128
 
 
 @pytest.mark.parametrize("name", LITERAL)

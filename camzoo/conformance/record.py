@@ -17,6 +17,18 @@ FILE = "conformance.json"
 NUMBERS = ("error", "tolerance", "residual")
 
 
+def check_free(folder: Path) -> None:
+    """Refuses a folder that holds something else than an earlier check, before any work is done.
+
+    Raises:
+        RequestError: with what to do instead.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file: name a folder with --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
+        raise RequestError(f"{folder} holds something else than a check: name another folder with --out")
+
+
 def save(findings: Sequence[Finding], environment: Mapping[str, Any], folder: Path) -> Path:
     """Writes findings into a folder, in the place of those of an earlier check.
 

@@ -87,7 +87,7 @@ def kept(subject: Subject, promises: Iterable[Promise] = PROMISES) -> list[Resul
         NotInstalled: the library is absent.
     """
     promises = list(promises)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # a map may be empty on purpose here
         stand, refusal = _home(subject) if promises else (None, "")
         if stand is None:
@@ -130,7 +130,7 @@ def _result(promise: Promise, subject: Subject, stand: Stand) -> Result:
 
 def _tried(promise: Promise, subject: Subject, stand: Stand) -> Breach | None:
     try:
-        with torch.enable_grad():  # also where somebody has turned it off and left
+        with torch.enable_grad():  # also where the promise before has left it off
             return promise.check(subject, stand)
     except (NotRun, NotOffered, NotInstalled, RequestError):
         raise

@@ -18,7 +18,6 @@ from camzoo.conformance.promises._promise import Breach
 from camzoo.conformance.snapshots import of_model
 from camzoo.conformance.stands import Stand
 from camzoo.conformance.subjects import Subject
-from camzoo.problems import pose
 from camzoo.types import Problem
 
 RUNS = (1, 2)
@@ -112,8 +111,9 @@ def data_parallel(subject: Subject, stand: Stand) -> Breach | None:
     """The model wrapped in `nn.DataParallel`, on GPUs where there are any."""
     problem = stand.problem()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    wrapped: Any = nn.DataParallel(problem.model.to(device)).eval()
-    return _wrapped(subject, stand, wrapped, problem.images.to(device), "module")
+    model: Any = nn.DataParallel(problem.model.to(device)).eval()
+    wrapped = replace(problem, model=model, layer=f"module.{stand.layer}", images=problem.images.to(device))
+    return differing(subject.maps(wrapped), subject.maps(stand.problem()), "wrapped in DataParallel and not")
 
 
 def compiled(subject: Subject, stand: Stand) -> Breach | None:
@@ -121,11 +121,7 @@ def compiled(subject: Subject, stand: Stand) -> Breach | None:
     problem = stand.problem()
     model: Any = torch.compile(problem.model, backend="eager")
     try:
-        return _wrapped(subject, stand, model, problem.images, "_orig_mod")
+        found = subject.maps(replace(problem, model=model, layer=f"_orig_mod.{stand.layer}"))
     finally:
         torch.compiler.reset()
-
-
-def _wrapped(subject: Subject, stand: Stand, model: nn.Module, images: torch.Tensor, within: str) -> Breach | None:
-    problem = pose(model, images, f"{within}.{stand.layer}", list(stand.classes))
-    return differing(subject.maps(problem), subject.maps(stand.problem()), f"wrapped in {type(model).__name__} and not")
+    return differing(found, subject.maps(stand.problem()), "compiled and not")
