@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint readme wheel-test clean
+.PHONY: help demo test lint readme conformance wheel-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,10 @@ lint: $(READY)  ## style and types
 readme: $(READY)  ## write the coverage matrix into README.md anew
 	$(BIN)/python tests/readme.py
 
+conformance: $(READY)  ## check every method of every library, and write docs/conformance.md anew
+	$(BIN)/camzoo check
+	cp camzoo-check/conformance.md docs/conformance.md
+
 wheel-test: $(READY)  ## build the wheel, install it in a fresh environment, run the suite against it from outside
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m build --quiet --wheel
@@ -39,4 +43,4 @@ wheel-test: $(READY)  ## build the wheel, install it in a fresh environment, run
 	rm -rf .venv-wheel
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .venv-wheel dist build demo-out camzoo-out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-wheel dist build demo-out camzoo-out camzoo-check .pytest_cache .mypy_cache .ruff_cache
