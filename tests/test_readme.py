@@ -29,7 +29,10 @@ def test_an_old_matrix_would_be_seen(text):
 
 def test_its_python_runs(text, tmp_path, monkeypatch, images):
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    block, kit = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names = {"my_gradcam": lambda model, layer_module, images, target: images[:, 0]}
+    exec(kit, names)
+    assert names["test_mine"].pytestmark
     model = seeded(lambda: torchvision.models.resnet18(weights=None))
     images = images.repeat(1, 1, 3, 3)[:2]
     exec(block, {"model": model, "images": images, "camzoo": camzoo})
