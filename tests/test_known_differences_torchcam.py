@@ -17,6 +17,7 @@ import pytest
 import torch
 from camzoo_adapters.torchcam import backend
 from conftest import require, seeded
+from reproductions import run_here
 from torch import nn
 
 from camzoo.conformance import reference
@@ -153,10 +154,10 @@ def test_an_error_and_only_an_error_has_a_page_with_a_reproduction():
     assert pages == set(FIXES) == {path.stem for path in FINDINGS.glob("torchcam-*.py")}
 
 
-def run(finding, path=None):
+def run(finding, path):
     """The exit code of a reproduction, and what it prints, with a path in front of those where packages are found."""
     script = FINDINGS / f"{finding}.py"
-    environment = {**os.environ, "PYTHONPATH": str(path or ""), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, env=environment)
     assert not done.stderr
     return done.returncode, done.stdout
@@ -169,7 +170,7 @@ def test_a_reproduction_finds_the_error_and_no_error_once_the_lines_are_mended(f
     script = (FINDINGS / f"{finding}.py").read_text()
     assert "camzoo" not in script
     assert len(script.splitlines()) < 30
-    assert run(finding)[0] == 1
+    assert run_here(FINDINGS / f"{finding}.py")[0] == 1
     mended = Path(shutil.copytree(Path(library.__file__).parent, tmp_path / "torchcam"))
     for name, lines in FIXES[finding].items():
         source = (mended / name).read_text().splitlines()

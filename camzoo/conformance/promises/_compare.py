@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from camzoo.conformance.promises._promise import Breach
+from camzoo.conformance.stands import Stand
+from camzoo.conformance.subjects import Subject
 from camzoo.degenerate import as_numpy
 from camzoo.grids import Array
 
 PRECISION = {8: 1e-10, 4: 1e-5, 2: 1e-2}
 """By the bytes of a number: what sums of some thousand terms, in another order, may change of the largest value."""
+
+
+@lru_cache(maxsize=4)
+def plain(subject: Subject, stand: Stand) -> Array:
+    """The maps of a stand as it is, with which those of other circumstances are compared: once for all promises."""
+    return subject.maps(stand.problem())
 
 
 def precision(maps: Array) -> float:

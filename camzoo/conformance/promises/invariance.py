@@ -6,7 +6,7 @@ import torch
 from array_api_compat import array_namespace
 from torch import nn
 
-from camzoo.conformance.promises._compare import apart, differing
+from camzoo.conformance.promises._compare import apart, differing, plain
 from camzoo.conformance.promises._exempt import CLASS_FREE
 from camzoo.conformance.promises._nets import symmetric
 from camzoo.conformance.promises._promise import Breach
@@ -44,7 +44,7 @@ def logit_scale(subject: Subject, stand: Stand) -> Breach | None:
     with torch.no_grad():
         for parameter in _layers(problem)[-1].parameters(recurse=False):
             parameter.mul_(FACTOR)
-    found, wanted = normalise(subject.maps(problem)), normalise(subject.maps(stand.problem()))
+    found, wanted = normalise(subject.maps(problem)), normalise(plain(subject, stand))
     return differing(found, wanted, f"normalised, with logits times {FACTOR:g} and once")
 
 
@@ -58,7 +58,7 @@ def mirrored(subject: Subject, stand: Stand) -> Breach | None:
 
 def weights_matter(subject: Subject, stand: Stand) -> Breach | None:
     """Weights made random from the top down change the map: those of the head alone, if it is a map of a class."""
-    wanted, problem = normalise(subject.maps(stand.problem())), stand.problem()
+    wanted, problem = normalise(plain(subject, stand)), stand.problem()
     layers, generator = _layers(problem)[::-1], torch.Generator().manual_seed(1)
     enough = len(layers) if subject.method in CLASS_FREE else 1
     for layer in layers[:enough]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from camzoo.conformance.promises._compare import differing
+from camzoo.conformance.promises._compare import differing, plain
 from camzoo.conformance.promises._nets import rebuilt
 from camzoo.conformance.promises._promise import Breach
 from camzoo.conformance.snapshots import of_model
@@ -87,7 +87,7 @@ def inference_mode(subject: Subject, stand: Stand) -> Breach | None:
 
 
 def _within(subject: Subject, stand: Stand, mode: Callable[[], AbstractContextManager[Any]]) -> Breach | None:
-    wanted, problem = subject.maps(stand.problem()), stand.problem()
+    wanted, problem = plain(subject, stand), stand.problem()
     with mode():
         found = subject.maps(replace(problem, images=problem.images.clone()))
         return differing(found, wanted, f"within and without {mode.__name__}")
@@ -97,14 +97,15 @@ def frozen(subject: Subject, stand: Stand) -> Breach | None:
     """Parameters that want no gradient give the same map."""
     problem = stand.problem()
     problem.model.requires_grad_(False)
-    return differing(subject.maps(problem), subject.maps(stand.problem()), "with parameters frozen and free")
+    return differing(subject.maps(problem), plain(subject, stand), "with parameters frozen and free")
 
 
 def inplace(subject: Subject, stand: Stand) -> Breach | None:
     """A ReLU that writes over the layer's output gives the map of one that does not."""
-    plain, writing = (replace(rebuilt(stand, inplace=way), layer="last") for way in (False, True))
-    wanted = subject.maps(plain.problem())
-    return differing(subject.maps(writing.problem()), wanted, "with the ReLU after the layer in place and not")
+    apart, writing = (replace(rebuilt(stand, inplace=way), layer="last") for way in (False, True))
+    return differing(
+        subject.maps(writing.problem()), plain(subject, apart), "with the ReLU after the layer in place and not"
+    )
 
 
 def data_parallel(subject: Subject, stand: Stand) -> Breach | None:
@@ -113,7 +114,7 @@ def data_parallel(subject: Subject, stand: Stand) -> Breach | None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model: Any = nn.DataParallel(problem.model.to(device)).eval()
     wrapped = replace(problem, model=model, layer=f"module.{stand.layer}", images=problem.images.to(device))
-    return differing(subject.maps(wrapped), subject.maps(stand.problem()), "wrapped in DataParallel and not")
+    return differing(subject.maps(wrapped), plain(subject, stand), "wrapped in DataParallel and not")
 
 
 def compiled(subject: Subject, stand: Stand) -> Breach | None:
@@ -124,4 +125,4 @@ def compiled(subject: Subject, stand: Stand) -> Breach | None:
         found = subject.maps(replace(problem, model=model, layer=f"_orig_mod.{stand.layer}"))
     finally:
         torch.compiler.reset()
-    return differing(found, subject.maps(stand.problem()), "compiled and not")
+    return differing(found, plain(subject, stand), "compiled and not")

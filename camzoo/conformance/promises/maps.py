@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from camzoo import guard
-from camzoo.conformance.promises._compare import apart, differing, precision
+from camzoo.conformance.promises._compare import apart, differing, plain, precision
 from camzoo.conformance.promises._promise import Breach, NotRun
 from camzoo.conformance.stands import Stand
 from camzoo.conformance.subjects import Subject
@@ -27,19 +27,19 @@ def one_map_each(subject: Subject, stand: Stand) -> Breach | None:
     """`(N, h, w)` on the grid of the layer, or `(N, H, W)` on the pixels."""
     problem = stand.problem()
     grid = problem.layout.shape if subject.resolution is Resolution.LAYER else problem.image_size
-    found, wanted = tuple(subject.maps(problem).shape), (len(problem.images), *grid)
+    found, wanted = tuple(plain(subject, stand).shape), (len(problem.images), *grid)
     return Breach(f"gives {found}, not {wanted}") if found != wanted else None
 
 
 def finite(subject: Subject, stand: Stand) -> Breach | None:
     """No NaN and no infinity."""
-    bad = int((~np.isfinite(as_numpy(subject.maps(stand.problem())))).sum())
+    bad = int((~np.isfinite(as_numpy(plain(subject, stand)))).sum())
     return Breach(f"{bad} cells are not finite") if bad else None
 
 
 def same_twice(subject: Subject, stand: Stand) -> Breach | None:
     """The same question, asked again after others have drawn random numbers, gets the same answer."""
-    first = subject.maps(stand.problem())
+    first = plain(subject, stand)
     with guard.borrowed(nn.Identity(), seed=1):  # of which the generators matter: other numbers come next
         again = subject.maps(stand.problem())
     return differing(again, first, "the same question, asked twice")
@@ -47,9 +47,8 @@ def same_twice(subject: Subject, stand: Stand) -> Breach | None:
 
 def batch_as_singles(subject: Subject, stand: Stand) -> Breach | None:
     """Each image's map is the one that it gets alone."""
-    problem = stand.problem()
-    together = subject.maps(problem)
-    for index in range(len(problem.images)):
+    together = plain(subject, stand)
+    for index in range(len(stand.classes)):
         alone = subject.maps(_asked(stand.problem(), slice(index, index + 1), stand.classes[index : index + 1]))
         if breach := differing(together[index : index + 1], alone, f"image {index} alone and in its batch"):
             return breach
@@ -58,9 +57,8 @@ def batch_as_singles(subject: Subject, stand: Stand) -> Breach | None:
 
 def class_asked(subject: Subject, stand: Stand) -> Breach | None:
     """An image's map is not the same for every class. The networks' classes share no weights of the head."""
-    problem = stand.problem()
-    first = subject.maps(problem)
-    same = list(range(len(problem.images)))
+    problem, first = stand.problem(), plain(subject, stand)
+    same = list(range(len(first)))
     with torch.no_grad():
         classes = problem.model(problem.images).shape[1]
     for step in range(1, classes):
@@ -76,7 +74,7 @@ def in_range(subject: Subject, stand: Stand) -> Breach | None:
     """RECTIFIED maps are zero or more; NORMALISED ones lie in 0..1, and reach both unless they are constant."""
     if subject.stage is Stage.RAW:
         raise NotRun("raw maps are signed")
-    for values in as_numpy(subject.maps(stand.problem())):
+    for values in as_numpy(plain(subject, stand)):
         low, high = values.min(), values.max()
         if low < 0:
             return Breach(f"a {subject.stage} map falls to {low:.2g}")

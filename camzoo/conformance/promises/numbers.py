@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from camzoo.conformance.promises._compare import apart, differing
+from camzoo.conformance.promises._compare import apart, differing, plain
 from camzoo.conformance.promises._promise import Breach, NotRun
 from camzoo.conformance.stands import Stand
 from camzoo.conformance.subjects import Subject
@@ -46,7 +46,7 @@ def devices(subject: Subject, stand: Stand) -> Breach | None:
         raise NotRun("there is no GPU here")
     problem = stand.problem()
     moved = pose(problem.model.cuda(), problem.images.cuda(), problem.layer, list(stand.classes))
-    return differing(subject.maps(moved), subject.maps(stand.problem()), "on a GPU and on the CPU")
+    return differing(subject.maps(moved), plain(subject, stand), "on a GPU and on the CPU")
 
 
 def _in_double(problem: Problem) -> Problem:
