@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from camzoo import layers
 from camzoo.conformance import reference
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences._entry import Difference
+from camzoo.conformance.known_differences._layers import coarse_to_fine
 from camzoo.conformance.verdicts import Kind
 from camzoo.oracles import activation, gradient
 from camzoo.oracles.grids import Floats, rectify, resize
@@ -161,8 +161,8 @@ def random(evidence: Literal) -> Floats:
 
 def refinecam(evidence: Literal) -> Floats:
     """The product over the layers of Grad-CAM++ maps, each with its epsilon and each `shown`."""
-    names = layers.stages(evidence.problem.model, evidence.image, evidence.problem.layer)[-3:]
-    return _scaled(np.prod([shown(gradcam_plus_plus(evidence, name), evidence.size) for name in names], axis=0))
+    maps = [shown(gradcam_plus_plus(evidence, name), evidence.size) for name in coarse_to_fine(evidence)]
+    return _scaled(np.prod(maps, axis=0))
 
 
 def fullgrad(evidence: Literal) -> Floats:
@@ -288,7 +288,8 @@ ENTRIES: tuple[Difference, ...] = (
         "refinecam",
         Kind.DETAIL,
         refinecam,
-        "The epsilon of 1e-6 in each layer's Grad-CAM++.",
+        "The epsilon of 1e-6 in each layer's Grad-CAM++. (It is given the layer and the two coarsest of the finer grids; the "
+        "reference takes every finer grid.)",
         "grad_cam_plusplus.py:26-28. The loop in refine_cam.py:41-43 assigns to its own variable and has no effect; "
         "its maps are in 0..1 before it.",
     ),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch import nn
 
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences._entry import Difference
+from camzoo.conformance.known_differences._layers import coarse_to_fine
 from camzoo.conformance.reference import elsewhere
 from camzoo.conformance.verdicts import Kind
 from camzoo.oracles.gradient import weighted_sum
@@ -76,33 +75,8 @@ def _smoothgradcam_plus_plus(evidence: Literal) -> Floats:
 
 def _refinecam(evidence: Literal) -> Floats:
     """`prod_l up(mm(mm(relu(L_l))))`: scaled before it is enlarged, twice, and `L_l` of the Grad-CAM++ above."""
-    maps = [_weigh_by_cubes(*evidence.at(layer)) for layer in _coarse_to_fine(evidence)]
+    maps = [_weigh_by_cubes(*evidence.at(layer)) for layer in coarse_to_fine(evidence)]
     return np.asarray(np.prod([resize(_scaled(_scaled(one)), evidence.size) for one in maps], axis=0))
-
-
-def _coarse_to_fine(evidence: Literal) -> list[str]:
-    """The layer, and the last and outermost one on each of the two coarsest grids that are finer: torchcam has no
-    rule, so this is the choice that is made for it.
-    """
-    model, problem = evidence.problem.model, evidence.problem
-    finer: dict[tuple[int, ...], str] = {}
-    done: list[str] = []
-
-    def note(name: str, _module: nn.Module, _inputs: object, output: Any) -> None:
-        done.append(name)
-        if problem.layer in done or not isinstance(output, torch.Tensor) or output.ndim != problem.images.ndim:
-            return
-        grid = tuple(problem.layout.to_grid(output).shape[2:])
-        scales = [cells / own for cells, own in zip(grid, problem.layout.shape, strict=True)]
-        outermost = name.count(".") <= finer.get(grid, name).count(".")
-        if min(scales) > 1 and max(scales) < 1.5 * min(scales) and outermost:
-            finer[grid] = name
-
-    with ExitStack() as hooks:
-        for name, module in model.named_modules():
-            hooks.enter_context(module.register_forward_hook(partial(note, name)))
-        evidence.outputs(evidence.x)
-    return [*(finer[grid] for grid in sorted(finer, reverse=True)[-2:]), problem.layer]
 
 
 # From the scores of masked images
