@@ -169,9 +169,10 @@ def test_what_a_network_has_not_is_not_offered(name, net, build):
 # of a convolution in VGG-16 or ResNet-18, and 40 for the 25088 of a linear layer after VGG-16. In bfloat16 sums are
 # collected in float32 and rounded once; its factor is for three runs that need not have met the worst.
 FACTOR = {torch.float32: 40, torch.bfloat16: 4}
-# In each precision a map is known to this share of its largest value, or stands in a table.
-KNOWN = {torch.float32: 1e-3, torch.bfloat16: 1.0}
-# In float32 these are known to a hundredth: sums whose terms cancel, a kernel tanh(1 + small numbers) less its mean.
+# In each precision a map is known to this share of its largest value, or stands in a table; one that stands there must
+# be off by more than a quarter of this. Two maps that have nothing in common are off by 2.
+KNOWN = {torch.float32: 2e-3, torch.bfloat16: 2.0}
+# In float32 these are known to ten times as much: sums whose terms cancel, tanh(1 + small numbers) less its mean.
 ROUGH = {("hirescam", "swin"), ("xgradcam", "swin"), ("kpcacam", "vgg16")}
 # In bfloat16 rounding moves these by as much as there is to be seen: nothing but that they are finite can be said.
 CANCELS = "a sum of terms that cancel"
@@ -183,9 +184,8 @@ NOISE = {
     ("hirescam", "swin"): CANCELS,
     ("xgradcam", "swin"): CANCELS,
     ("finercam", "efficientnet-lite0"): CANCELS,
-    ("guided-backprop", "one colour"): RELUS,
-    ("guided-backprop", "efficientnet-lite0"): RELUS,
-    ("guided-gradcam", "efficientnet-lite0"): RELUS,
+    **{("guided-backprop", net): RELUS for net in ("small", "one colour", "efficientnet-lite0")},
+    **{("guided-gradcam", net): RELUS for net in ("small", "efficientnet-lite0")},
     ("dff", "vit"): COMPONENTS,
     ("dff", "efficientnet-lite0"): COMPONENTS,
     ("occlusion", "vgg16"): CANCELS,
@@ -218,14 +218,16 @@ def test_lower_precision_is_off_by_its_rounding_and_no_more(name, net, dtype, bu
         return turned(explain(build(net), mode.rounded(photo), name, net))
 
     moved = rounding.spread(played, wanted, dtype, monkeypatch)
-    counted = decided(build(net), photo, net, dtype, monkeypatch) if name == "fem" else wanted == wanted
+    counted = decided(build(net), photo, net, dtype, monkeypatch) if name == "fem" else torch.ones_like(wanted).bool()
     if dtype is torch.bfloat16 and (name, net) in NOISE:
-        noise = share(counted) < 0.5 or FACTOR[dtype] * scale(moved[counted]) >= scale(wanted) / 2
-        assert noise, "what is known must not be called noise"
+        assert share(counted) < 0.5 or FACTOR[dtype] * scale(moved[counted]) > KNOWN[dtype] / 4 * scale(wanted)
         return
     assert share(counted) >= (0.9 if dtype is torch.float32 else 0.5)
-    allowed = FACTOR[dtype] * scale(moved[counted])
-    assert allowed <= (0.01 if dtype is torch.float32 and (name, net) in ROUGH else KNOWN[dtype]) * scale(wanted)
+    allowed, known = FACTOR[dtype] * scale(moved[counted]), KNOWN[dtype] * scale(wanted)
+    if dtype is torch.float32 and (name, net) in ROUGH:
+        assert known / 4 < allowed <= 10 * known
+    else:
+        assert allowed <= known
     assert scale((turned(found.double()) - wanted)[counted]) <= allowed
 
 

@@ -288,8 +288,8 @@ ENTRIES: tuple[Difference, ...] = (
         "refinecam",
         Kind.DETAIL,
         refinecam,
-        "The epsilon of 1e-6 in each layer's Grad-CAM++. (It is given the layer and the two coarsest of the finer grids; the "
-        "reference takes every finer grid.)",
+        "The epsilon of 1e-6 in each layer's Grad-CAM++. (It is given the layer and the two coarsest of the finer "
+        "grids; the reference takes every finer grid.)",
         "grad_cam_plusplus.py:26-28. The loop in refine_cam.py:41-43 assigns to its own variable and has no effect; "
         "its maps are in 0..1 before it.",
     ),
