@@ -98,7 +98,7 @@ def test_a_model_comes_back_as_it_was_when_it_breaks(method, backend, runs, imag
 FEWEST = (
     FEW
     | {"masks": 2, "samples": 1, "n_samples": 2, "n_steps": 2, "steps": 1, "num_scales": 1, "top_channels": 1}
-    | {"cells": 1, "window": 8, "stride": 8, "groups": 1, "components": 1}
+    | {"cells": 2, "window": 8, "stride": 8, "groups": 1, "components": 1}
 )
 
 
