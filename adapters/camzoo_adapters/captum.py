@@ -265,15 +265,15 @@ def _axes(value: int | tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...
 
 
 def _window(problem: Problem, _method: str, settings: _Settings, images: torch.Tensor) -> tuple[int, ...]:
-    """The occluding patch, through all channels: a seventh of each side."""
+    """The occluding patch, through all channels: a seventh of each side, as that of camzoo's own occlusion."""
     size = problem.image_size
-    return images.shape[1], *_axes(settings.get("window", tuple(-(-length // 7) for length in size)), size)
+    return images.shape[1], *_axes(settings.get("window", tuple(max(1, round(length / 7)) for length in size)), size)
 
 
 def _strides(problem: Problem, method: str, settings: _Settings, images: torch.Tensor) -> tuple[int, ...]:
     """The steps of the occluding patch: half of its sides."""
     _, *window = _window(problem, method, settings, images)
-    return 1, *_axes(settings.get("stride", tuple(-(-length // 2) for length in window)), problem.image_size)
+    return 1, *_axes(settings.get("stride", tuple(max(1, length // 2) for length in window)), problem.image_size)
 
 
 def _stdevs(_problem: Problem, method: str, settings: _Settings, images: torch.Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,16 +109,17 @@ def _explained(finding: Finding) -> str:
     lines = [f'### <a id="{_anchor(finding)}"></a>`{finding.name}`', ""]
     entry = known_differences.find(finding.method, finding.backend)
     if finding.kind and entry:
-        lines += [entry.what, "", f"Where: {entry.why}"]
+        lines += [_sentence(entry.what), "", f"Where: {entry.why}"]
         lines += ["", f"Reproduction: [{entry.finding}](findings/{entry.finding}.md)"] if entry.finding else []
         lines += ["", f"Upstream: <{entry.issue}>"] if entry.issue else []
-        residual = f"; with this one change {_number(finding.residual)}"
+        residual = f"; with what is named here {_number(finding.residual)}"
     else:
         lines += [html.escape(finding.reason)]
         residual = ""
     if finding.error is not None:
         where = f"({finding.stage}, at *{finding.problem}*)"
-        away = f"Away from the reference by {_number(finding.error)} of its largest value {where}{residual}."
+        by = f"by {_number(finding.error)} of its largest value" if math.isfinite(finding.error) else "which is zero"
+        away = f"Away from the reference, {by} {where}{residual}."
         lines += ["", away]
     return "\n".join([*lines, ""])
 
@@ -141,6 +143,10 @@ def _elsewhere(findings: Sequence[Finding]) -> str:
     return "## Not offered on the built-in problems\n\n" + "\n".join(lines) + "\n"
 
 
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:].rstrip(".") + "."
+
+
 def _anchor(finding: Finding) -> str:
     return finding.name.replace("++", "-plus-plus").replace("@", "-at-")
 
@@ -149,4 +155,6 @@ def _number(value: float | str | None) -> str:
     """One digit is enough to see an order of magnitude; what is exact is 0."""
     if value is None:
         return ""
+    if not math.isfinite(float(value)):
+        return "from zero"
     return "0" if value == 0 else f"{float(value):.0e}" if float(value) < 0.01 else f"{float(value):.2g}"

@@ -13,7 +13,7 @@ from camzoo.conformance import attributions
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences._entry import Difference
 from camzoo.conformance.verdicts import Kind
-from camzoo.oracles import attribution, propagation, scores
+from camzoo.oracles import attribution, propagation
 from camzoo.oracles.attribution import Coalition, largest, summed
 from camzoo.oracles.grids import Floats
 from camzoo.oracles.propagation import MaxPool, Relu, Softplus
@@ -113,12 +113,6 @@ def _noise(evidence: Literal) -> list[Floats]:
 def smoothgrad(evidence: Literal) -> Floats:
     """The largest absolute value, over channels, of the mean gradient by noisy images."""
     return largest(attribution.smoothgrad(attributions.noisy_slopes(evidence, OPTIONS["smoothgrad"]["n_samples"])))
-
-
-def occlusion(evidence: Literal) -> Floats:
-    """Occlusion with a seventh of each side, rounded up, in steps of half of that, rounded up."""
-    window = tuple(math.ceil(length / 7) for length in evidence.size)
-    return scores.occlusion(evidence.x, evidence.score, window, tuple(math.ceil(side / 2) for side in window))
 
 
 def kernelshap(evidence: Literal) -> Floats:
@@ -247,16 +241,6 @@ ENTRIES: tuple[Difference, ...] = (
         "captum/attr/_core/noise_tunnel.py:82 around Saliency; the noise is that of PyTorch's generator, drawn in "
         "single precision (line 353)",
         smoothgrad,
-    ),
-    Difference(
-        "captum",
-        "occlusion",
-        _VERSIONS,
-        Kind.DEFINITION,
-        "another patch: captum has no default, and the adapter's is a seventh of each side, rounded up, in steps of "
-        "half of that, rounded up; camzoo's own rounds to the nearest, and the half down",
-        "captum/attr/_core/occlusion.py:54: sliding_window_shapes is required",
-        occlusion,
     ),
     Difference(
         "captum",
