@@ -1,0 +1,51 @@
+"""What channels-last inputs do to a forward pass of 16 images: why methods that run many inputs lay them out so.
+
+python benchmarks/memory_format.py    # prints the table and writes benchmarks/results/memory-format-cpu.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+
+import torch
+import torchvision
+from cost import RESULTS, plain, timed
+
+from camzoo.environment import environment
+
+MODELS = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vgg16", "densenet121")
+FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+
+
+def measure(name: str, rounds: int = 15) -> dict:
+    """Raw samples of both formats, interleaved in random order, and the median of their ratios within a round."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).eval()
+    images = torch.randn(16, 3, 224, 224)
+    inputs = {name: images.contiguous(memory_format=format) for name, format in FORMATS.items()}
+    samples: dict[str, list[float]] = {name: [] for name in inputs}
+    for number in range(-2, rounds):
+        for which in random.Random(number).sample(list(inputs), len(inputs)):
+            seconds = timed(lambda which=which: plain(model, inputs[which]), torch.device("cpu"))
+            if number >= 0:  # the first two rounds warm up
+                samples[which].append(seconds)
+    ratios = [last / first for first, last in zip(samples["contiguous"], samples["channels-last"], strict=True)]
+    return {"model": name, "ratio": round(statistics.median(ratios), 3), "seconds": samples}
+
+
+def main() -> None:
+    """Measures every model, prints the table and writes the result."""
+    load = os.getloadavg()
+    rows = []
+    for name in MODELS:
+        rows.append(measure(name))
+        print(f"{name:20} channels-last over contiguous {rows[-1]['ratio']:.3f}", flush=True)
+    around = environment(torch.device("cpu")) | {"load_before": load, "load_after": os.getloadavg()}
+    (RESULTS / "memory-format-cpu.json").write_text(json.dumps({"environment": around, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
