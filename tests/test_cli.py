@@ -403,7 +403,7 @@ def test_methods_of_the_demo_exist() -> None:
 
 def command(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from camzoo.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-m", "camzoo", *map(str, arguments)],
         cwd=place,
         capture_output=True,
         text=True,

@@ -105,8 +105,7 @@ def installed(tmp_path_factory) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_plug_in_is_found_by_its_entry_point(installed):
-    code = "from camzoo.cli import main; main()"
-    listed = subprocess.run([sys.executable, "-c", code, "methods"], env=installed, capture_output=True, text=True)
+    listed = subprocess.run([sys.executable, "-m", "camzoo", "methods"], env=installed, capture_output=True, text=True)
     assert listed.returncode == 0, listed.stderr
     assert "example" in listed.stdout.splitlines()[0]
     assert "example: ready 0.0.1" in listed.stdout
@@ -116,8 +115,7 @@ def test_a_plug_in_is_found_by_its_entry_point(installed):
 
 @pytest.mark.slow
 def test_a_plug_in_is_checked_from_the_command_line(installed, tmp_path):
-    code = "from camzoo.cli import main; main()"
-    command = [sys.executable, "-c", code, "check", "--quick", "--methods", "*@example", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "camzoo", "check", "--quick", "--methods", "*@example", "--out", str(tmp_path)]
     done = subprocess.run(command, env=installed, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "1 agrees, 1 differs, new" in done.stdout
