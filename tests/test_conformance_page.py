@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,10 @@ def test_the_published_page_has_every_cell_and_every_entry():
 def test_the_published_page_leads_to_pages_that_are_there():
     text = DOCUMENT.read_text()
     names = {part.split(".md")[0] for part in text.split("](findings/")[1:]}
+    index = (DOCUMENT.parent / "findings" / "README.md").read_text()
+    assert {path.name for path in (DOCUMENT.parent / "findings").glob("*-*.md")} == set(
+        re.findall(r"\]\(([\w-]+\.md)\)", index)
+    )
     assert len(names) > 10
     for name in names:
         assert (DOCUMENT.parent / "findings" / f"{name}.md").is_file()

@@ -34,7 +34,7 @@ camzoo's own methods are held to the same.
 *agrees*: equal to the reference at the earliest stage that the library gives, to the precision of its dtype (1e-10 of
 the largest value in float64, 1e-5 in float32). *differs*: away from it, and the reason is known to the digit: a variant
 of the method with that one change gives the library's own number to the same precision. An empty cell: the library
-does not have the method.
+does not have the method. Every error has a page with a minimal reproduction: [findings](findings/README.md).
 """
 
 
