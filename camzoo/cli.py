@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +159,7 @@ def check(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer problems and promises.")] = False,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
-    out: Annotated[Path, typer.Option(help="Folder for conformance.json and the page.")] = Path("camzoo-check"),
+    out: Annotated[Path | None, typer.Option(help="Folder for what is found: camzoo-check or camzoo-change.")] = None,
     save: Annotated[Path | None, typer.Option(help="Keep the maps of the photos as golden in a folder.")] = None,
     against: Annotated[Path | None, typer.Option(help="Compare with the golden maps in a folder.")] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="Of a golden map's largest value.")] = 1e-3,
@@ -168,19 +168,41 @@ def check(
     """Hold implementations to the papers' equations: does each compute what it says?"""
     from camzoo.conformance import record
 
-    given = what or []
+    given, where = what or [], out or Path("camzoo-check")
+    asked: dict[str, object] = {
+        "--model": model,
+        "--weights": weights,
+        "--layer": layer,
+        "--target": target,
+        "--methods": methods,
+    }
     if against:
-        return _against(against, model, weights, device, tolerance, out, overwrite)
+        _only(
+            "--against asks again what was kept",
+            {"photos": given, **asked, "--as": method, "--save": save},
+            "--model",
+            "--weights",
+        )
+        return _against(against, model, weights, device, tolerance, out or Path("camzoo-change"), overwrite)
     if save:
         return _save_golden(given, model, weights, layer, target, methods or "gradcam", device, seed, save, overwrite)
-    record.check_free(out)
+    record.check_free(where)
     if given and ":" in given[0] and not Path(given[0]).exists():
-        return _check_own(given, method, stage, quick, device, out)
+        _only("an implementation is checked at the built-in problems", asked)
+        return _check_own(given, method, stage, quick, device, where)
     if method:
         raise RequestError("--as names the method of an implementation: camzoo check package.module:mine --as gradcam")
-    if given or model or layer:
-        return _check_model(given, model, weights, layer, target, methods, quick, device, seed, out)
-    return _check_all(methods, quick, device, out)
+    if given:
+        return _check_model(given, model, weights, layer, target, methods, quick, device, seed, where)
+    if model or weights or layer or target:
+        raise RequestError("a model is checked on photos: camzoo check --model M PHOTO...")
+    return _check_all(methods, quick, device, where)
+
+
+def _only(why: str, given: Mapping[str, object], *welcome: str) -> None:
+    """Refuses what would be passed over in silence."""
+    if unused := [name for name, value in given.items() if value and name not in welcome]:
+        raise RequestError(f"{why}: leave out {', '.join(unused)}")
 
 
 def _check_all(methods: str | None, quick: bool, device: str, out: Path) -> None:
@@ -198,13 +220,14 @@ def _check_own(given: list[str], method: str | None, stage: str, quick: bool, de
     """The user's own implementation, at the built-in problems."""
     from camzoo import sources
     from camzoo.conformance import check as check_
-    from camzoo.conformance import reference, subjects
+    from camzoo.conformance import subjects
     from camzoo.types import Stage
 
     if len(given) > 1:
         raise RequestError(f"one implementation at a time: {given[0]}, and then {given[1]}")
-    if method is None or method not in reference.METHODS:
-        raise unknown("method for --as", method or "", reference.METHODS)
+    known = check_.claimable()
+    if method is None or method not in known:
+        raise unknown("method for --as", method or "", known)
     if stage not in list(Stage):
         raise unknown("stage", stage, Stage)
     subject = subjects.of_callable(sources.attribute(given[0]), method, Stage(stage), given[0])
@@ -230,14 +253,12 @@ def _check_model(
     from camzoo.conformance import check as check_
     from camzoo.conformance.stands import Given
 
-    if not photos:
-        raise RequestError("a model is checked on photos: camzoo check --model M PHOTO...")
     computations, where = specs.expand(methods or "*@*"), _device(device)
     classifier = _load(model, weights, seed)
     views = [classifier.preprocessing.view(images.read(photo)) for photo in photos]
     batch = torch.cat([classifier.preprocessing.tensor(view) for view in views])
     classes = None if target is None else [models.class_index(target, classifier.labels)] * len(photos)
-    stand = Given(classifier.name, classifier.module, batch, layer, classes)
+    stand = Given(classifier.name, classifier.module, batch, layer, classes, seed)
     with _progress() as (progress, _):
         findings = check_.on_model(computations, stand, quick, where, progress)
     _verdicts(findings, out)
@@ -305,7 +326,10 @@ def _against(
     where = _device(device)
     classifier = _load(model or question.model, weights or question.weights, question.seed)
     classes, methods = [list(wanted) for wanted in question.classes], list(question.methods)
-    now = _study(classifier, golden.views(kept), question.layer, classes, methods, where, Settings(), question.seed)
+    colours = len(classifier.preprocessing.mean)
+    now = _study(
+        classifier, golden.views(kept, colours), question.layer, classes, methods, where, Settings(), question.seed
+    )
     changed = golden.changes(kept, now, tolerance)
     for change in changed:
         print(f"{kept.rows[change.row].name}: {change.name}: {change.reason}")

@@ -130,10 +130,11 @@ def changes(golden: Study, now: Study, tolerance: float = TOLERANCE) -> list[Cha
     return [change for change in found if change]
 
 
-def views(study: Study) -> list[tuple[str, Image.Image]]:
-    """What the model saw of each image, with its name."""
+def views(study: Study, colours: int = 3) -> list[tuple[str, Image.Image]]:
+    """What the model saw of each image, in 1 or 3 colours, with its name."""
     names = {row.image: row.name for row in study.rows}
-    return [(names[number], Image.fromarray(picture)) for number, picture in enumerate(study.pictures)]
+    seen = [Image.fromarray(picture).convert("L" if colours == 1 else "RGB") for picture in study.pictures]
+    return [(names[number], view) for number, view in enumerate(seen)]
 
 
 def _asked(study: Study) -> list[Any]:

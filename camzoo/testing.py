@@ -19,7 +19,7 @@ import pytest
 from camzoo.conformance import check, known_differences, promises
 from camzoo.conformance.subjects import Subject, of_backend, of_callable
 from camzoo.conformance.verdicts import Verdict
-from camzoo.errors import RequestError
+from camzoo.errors import NotInstalled, RequestError
 from camzoo.grids import Array
 from camzoo.types import Backend, Stage
 
@@ -95,8 +95,11 @@ def cases(subject: Subject, quick: bool = False) -> list[Case]:
 
     def promise(each: promises.Promise) -> Callable[[], None]:
         def run() -> None:
-            (result,) = promises.kept(subject, [each])
-            if result.state in ("refused", "not run"):
+            try:
+                (result,) = promises.kept(subject, [each])
+            except NotInstalled as missing:
+                pytest.skip(str(missing))
+            if result.state in (promises.State.REFUSED, promises.State.NOT_RUN):
                 pytest.skip(result.reason)
             assert not result.broken, str(result)
 

@@ -37,6 +37,13 @@ def factory():
     return Net()
 
 
+def grey():
+    net = Net()
+    net.last = nn.Conv2d(1, 8, 3, stride=4, padding=1)
+    net.preprocessing = Preprocessing(32, mean=(0.5,), std=(0.5,))
+    return net
+
+
 def other():
     return Net(1)
 
@@ -143,6 +150,11 @@ def test_a_model_and_photos_of_ones_own(camzoo, place):
     assert [cell["problem"] for cell in cells(place / "camzoo-check")] == ["minezoo:factory"] * 2
 
 
+def test_golden_maps_of_grey_images(camzoo, place):
+    assert camzoo("photo.png", "--model", "minezoo:grey", "--save", "golden")[0] == 0
+    assert camzoo("--against", "golden")[0] == 0
+
+
 def test_golden_maps(camzoo, place):
     assert (
         camzoo("photo.png", "--model", "minezoo:factory", "--methods", "gradcam,layercam", "--save", "golden")[0] == 0
@@ -167,6 +179,11 @@ def test_golden_maps(camzoo, place):
         (["nowhere:GradCAM", "--as", "gradcam"], "importing 'nowhere'"),
         (["minezoo:three", "--as", "gradcam"], "three takes 3 arguments"),
         (["minezoo:GradCAM", "minezoo:Signed", "--as", "gradcam"], "one implementation at a time"),
+        (["minezoo:GradCAM", "--as", "gradcam", "--model", "minezoo:factory"], "leave out --model"),
+        (["minezoo:GradCAM", "--as", "sscam"], "unknown method for --as"),
+        (["photo.png", "--model", "minezoo:factory", "--layer", "nope"], "unknown layer 'nope'"),
+        (["photo.png", "--model", "minezoo:factory", "--methods", "rise", "--quick"], "nothing is left to check"),
+        (["photo.png", "--against", "golden"], "leave out photos"),
         (["photo.png", "--as", "gradcam"], "--as names the method of an implementation"),
         (["--model", "minezoo:factory"], "a model is checked on photos"),
         (["--save", "golden"], "golden maps are of photos"),

@@ -215,7 +215,7 @@ def test_a_factory_that_says_what_its_model_takes(package):
         ("def tiny(): raise SystemExit(1)", "own_models:tiny failed: SystemExit: 1"),
         ("tiny = 3", "own_models:tiny failed: TypeError: 'int' object is not callable"),
         ("def tine(): pass", "unknown attribute of own_models 'tiny': did you mean tine?"),
-        ("1 / 0", "importing 'own_models' for the model own_models:tiny failed: ZeroDivisionError: division by zero"),
+        ("1 / 0", "importing 'own_models' for own_models:tiny failed: ZeroDivisionError: division by zero"),
         ("tiny = nn.Identity", "gives (1, 3, 224, 224) for one image, where a classifier gives (1, classes)"),
         ("def tiny(): return nn.Linear(3, 2)", "own_models:tiny does not take an image (1, 3, 224, 224): RuntimeError"),
         (f"tiny = {TINY}; tiny.labels = ['cat']", "labels of own_models:tiny must be a list of its 6 class names"),
@@ -228,7 +228,7 @@ def test_a_factory_that_does_not_do(package, source, reason):
 
 
 def test_a_module_that_is_not_there(package):
-    assert "importing 'own_model' for the model own_model:tiny failed: ModuleNotFoundError" in refusal("own_model:tiny")
+    assert "importing 'own_model' for own_model:tiny failed: ModuleNotFoundError" in refusal("own_model:tiny")
 
 
 def test_a_factory_is_seeded_and_the_callers_generators_are_left_alone(package):

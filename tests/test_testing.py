@@ -48,7 +48,7 @@ def parameters(test):
 def test_cases_are_named():
     require("torchcam")
     subject = of_backend(backends.find("torchcam"), "gradcam++")
-    names = [case.name for case in testing.cases(subject, quick=True)]
+    names = [case.name for case in testing.cases(subject)]
     assert names[0] == "torchcam-gradcam++-rectified-oracle"
     assert "torchcam-gradcam++-rectified-in-place" in names
     assert len(names) == len(set(names))

@@ -19,10 +19,10 @@ from camzoo.conformance.reference import NoReference
 from camzoo.conformance.stands import QUICK, STANDS, Place
 from camzoo.conformance.subjects import Subject, of_backend
 from camzoo.conformance.verdicts import Finding, Verdict
-from camzoo.errors import NotInstalled, NotOffered, one_line
+from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
 from camzoo.oracles.grids import Floats
 from camzoo.specs import Computation
-from camzoo.types import Problem
+from camzoo.types import Problem, Resolution
 
 TOLERANCES = {"float64": 1e-10, "float32": 1e-5}
 """What the dtype of a map allows: sums of some thousand terms, and for float32 an image resized on the way."""
@@ -36,7 +36,17 @@ MANY_RUNS = frozenset(
 )
 """Left out where a user's own model is checked quickly: their references run it for every channel or patch."""
 
+NOT_CLAIMED = frozenset(
+    {
+        *("random", "uniform", "center"),  # controls
+        *("sscam", "smoothgrad", "smoothgradcam++"),  # of random numbers, which nobody else draws alike
+        "dff",  # of a search, which ends elsewhere from another start
+    }
+)
+"""What an implementation of one's own cannot be held to: nobody else would get the same numbers."""
+
 CPU = torch.device("cpu")
+EMPTY: Mapping[str, Any] = {}
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of cells done, their number, and the name of the one that comes next."""
@@ -107,8 +117,14 @@ def on_model(
         quick: leave out the methods that run the model hundreds of times.
         device: where the maps are computed.
         progress: called as work goes on.
+
+    Raises:
+        RequestError: nothing is left to check, or the question does not fit the model.
     """
     wanted = [each for each in computations if not (quick and each.method in MANY_RUNS)]
+    if not wanted:
+        raise RequestError("nothing is left to check: --quick leaves out what runs the model hundreds of times")
+    stand.problem()  # what does not fit the model is refused before any work is done
     return _each(wanted, lambda computation: of_computation(computation, [stand], (), device), progress)
 
 
@@ -116,6 +132,12 @@ def of_subject(subject: Subject, quick: bool = False, device: torch.device = CPU
     """The verdict on an implementation that no backend offers, at the built-in problems."""
     stands, held = extent(quick)
     return examine(subject, stands, None, held, device)
+
+
+def claimable() -> list[str]:
+    """The methods that an implementation of one's own can be held to: those of the layer's grid, but for a few."""
+    own = (offer.method for offer in native.backend.offers if offer.resolution is Resolution.LAYER)
+    return [method for method in own if method not in NOT_CLAIMED]
 
 
 def extent(quick: bool) -> tuple[Sequence[Place], Sequence[promises.Promise]]:
@@ -142,8 +164,14 @@ def of_computation(
     held: Sequence[promises.Promise] = (),
     device: torch.device = CPU,
 ) -> Finding:
-    """The verdict on one `method@backend`."""
+    """The verdict on one `method@backend`.
+
+    Raises:
+        RequestError: it has options, which the reference knows for camzoo's own methods only.
+    """
     backend = backends.find(computation.backend)
+    if computation.options and backend.name != native.NAME:
+        raise RequestError(f"a library is checked at its defaults: leave the options of {computation} out")
     options = {**options_of(computation.method, backend.name), **computation.options}
     try:
         version = backends.version(backend)
@@ -153,7 +181,7 @@ def of_computation(
     except NotOffered as refusal:
         return Finding(computation.method, backend.name, Verdict.NOT_OFFERED, reason=str(refusal))
     entry = known_differences.find(computation.method, backend.name)
-    finding = examine(subject, stands, entry, held, device)
+    finding = examine(subject, stands, entry, held, device, computation.options)
     return replace(finding, versions={backend.distribution: version})
 
 
@@ -170,6 +198,7 @@ def examine(
     entry: Difference | None = None,
     held: Sequence[promises.Promise] = (),
     device: torch.device = CPU,
+    options: Mapping[str, Any] = EMPTY,
 ) -> Finding:
     """The verdict on one implementation.
 
@@ -179,13 +208,14 @@ def examine(
         entry: the ledger's, if it has one.
         held: the promises that it is held to.
         device: where its maps are computed.
+        options: of the method, beside those with which every check is made; the reference has them too.
     """
     name = (subject.method, subject.backend)
     compared: list[Comparison] = []
     refusals: list[str] = []
     for stand in stands:
         try:
-            compared.append(compare(subject, stand, entry, device))
+            compared.append(compare(subject, stand, entry, device, options))
         except (NotOffered, NoReference) as refusal:
             refusals.append(one_line(refusal))
         except NotInstalled as missing:
@@ -198,23 +228,27 @@ def examine(
     return finding if finding.verdict is Verdict.NEW else _of_promises(subject, finding, held)
 
 
-def compare(subject: Subject, stand: Place, entry: Difference | None = None, device: torch.device = CPU) -> Comparison:
+def compare(
+    subject: Subject,
+    stand: Place,
+    entry: Difference | None = None,
+    device: torch.device = CPU,
+    options: Mapping[str, Any] = EMPTY,
+) -> Comparison:
     """One implementation at one stand, against the reference and, where that is not met, the ledger.
 
     Raises:
         NotOffered: the implementation does not do this problem.
         NoReference: there is no reference for the method at it.
     """
-    wanted = _reference(subject, stand)
+    wanted = _reference(subject, stand, options)
     found = subject.maps(_at(stand.problem(), device))
     tolerance = TOLERANCES.get(_dtype(found), TOLERANCES["float32"])
     maps = degenerate.as_numpy(found)
     away = error(maps, wanted)
     residual = None
     if away > tolerance and entry:
-        problem = stand.problem()
-        variant = [entry.variant(Literal(problem, index)) for index in range(len(problem.images))]
-        residual = error(maps, variant)
+        residual = _residual(maps, stand.problem(), entry)
     return Comparison(stand, away, tolerance, residual, maps)
 
 
@@ -241,18 +275,27 @@ def _error(found: Floats, wanted: Floats) -> float:
     return away / scale if scale else (np.inf if away else 0.0)
 
 
-def _reference(subject: Subject, stand: Place) -> list[Floats]:
+def _residual(maps: Floats, problem: Problem, entry: Difference) -> float:
+    """How far maps are from those of the ledger's variant; infinite where that is not defined."""
+    try:
+        return error(maps, [entry.variant(Literal(problem, index)) for index in range(len(problem.images))])
+    except NoReference:
+        return np.inf
+
+
+def _reference(subject: Subject, stand: Place, options: Mapping[str, Any]) -> list[Floats]:
     """The reference for every image of a stand, as far as the subject takes its own maps."""
-    size = stand.problem().image_size
-    return [reference.staged(raw, subject.stage, subject.resolution, size) for raw in _raw(subject.method, stand)]
+    size, raws = _raw(subject.method, stand, tuple(options.items()))
+    return [reference.staged(raw, subject.stage, subject.resolution, size) for raw in raws]
 
 
-@functools.cache
-def _raw(method: str, stand: Place) -> tuple[Floats, ...]:
-    """The RAW reference for every image of a stand: once, whoever is held to it."""
+@functools.lru_cache(maxsize=512)
+def _raw(method: str, stand: Place, options: tuple[tuple[str, Any], ...]) -> tuple[tuple[int, ...], list[Floats]]:
+    """The images' size, and the RAW reference for every image of a stand: once, whoever is held to it."""
     problem = stand.problem()
-    options = reference.options(method)
-    return tuple(reference.raw(method, Literal(problem, index), options) for index in range(len(problem.images)))
+    chosen = {**reference.options(method), **dict(options)}
+    everyone = range(len(problem.images))
+    return problem.image_size, [reference.raw(method, Literal(problem, index), chosen) for index in everyone]
 
 
 def _dtype(maps: Any) -> str:
@@ -287,7 +330,11 @@ def _of_promises(subject: Subject, finding: Finding, held: Sequence[promises.Pro
     """The same verdict, unless a promise is broken that is not known to be."""
     results = promises.kept(subject, held)
     known = tuple(f"{result.promise}: {result.known}" for result in results if result.known)
-    finding = replace(finding, breaches=known)
+    untried = (promises.State.REFUSED, promises.State.NOT_RUN)
+    refusals = tuple(
+        f"{result.promise} {result.state}: {result.reason}" for result in results if result.state in untried
+    )
+    finding = replace(finding, breaches=known, refusals=refusals)
     if broken := [str(result) for result in results if result.broken]:
         return replace(finding, verdict=Verdict.BREAKS, reason="; ".join(broken))
     return finding

@@ -46,7 +46,10 @@ def page(findings: Sequence[Finding], environment: Mapping[str, Any]) -> str:
         environment: with the `versions` of what was checked, and the `date`.
     """
     parts = [HEAD, _versions(environment), _summary(findings), _matrix(findings)]
-    parts += [_section(title, [f for f in findings if f.kind is kind]) for kind, title in KINDS.items()]
+    parts += [
+        _section(title, [f for f in findings if f.verdict is Verdict.KNOWN and f.kind is kind])
+        for kind, title in KINDS.items()
+    ]
     bad = [finding for finding in findings if not finding.verdict.good]
     parts.append(_section("Not explained", bad))
     parts.append(_breaches(findings))
@@ -108,7 +111,7 @@ def _explained(finding: Finding) -> str:
     """One difference with its figures."""
     lines = [f'### <a id="{_anchor(finding)}"></a>`{finding.name}`', ""]
     entry = known_differences.find(finding.method, finding.backend)
-    if finding.kind and entry:
+    if finding.verdict is Verdict.KNOWN and entry:
         lines += [_sentence(entry.what), "", f"Where: {entry.why}"]
         lines += ["", f"Reproduction: [{entry.finding}](findings/{entry.finding}.md)"] if entry.finding else []
         lines += ["", f"Upstream: <{entry.issue}>"] if entry.issue else []
@@ -116,7 +119,7 @@ def _explained(finding: Finding) -> str:
     else:
         lines += [html.escape(finding.reason)]
         residual = ""
-    if finding.error is not None:
+    if finding.error is not None and (finding.verdict is Verdict.KNOWN or math.isfinite(finding.error)):
         where = f"({finding.stage}, at *{finding.problem}*)"
         by = f"by {_number(finding.error)} of its largest value" if math.isfinite(finding.error) else "which is zero"
         away = f"Away from the reference, {by} {where}{residual}."

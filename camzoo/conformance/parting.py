@@ -70,7 +70,10 @@ def part(subject: Subject, stands: Sequence[Place], maps: Sequence[Floats], tole
         if found is None:
             found = Parting(Step.ACTIVATION, _unexplained(readable[0]), readable[0].error)
         if len(readable) < len(shown):
-            found = replace(found, reason=f"{found.reason}; some of the maps are not finite")
+            unreadable = _unreadable(next(one for one in shown if not one.readable))
+            if readable[0].error <= tolerance:  # right wherever it can be read: what cannot be is all there is to say
+                return unreadable
+            found = replace(found, reason=f"{found.reason}; at another problem, {unreadable.reason}")
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,9 @@ def check_free(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file: name a folder with --out")
+    nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise RequestError(f"{folder} cannot be written: name another folder with --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
         raise RequestError(f"{folder} holds something else than a check: name another folder with --out")
 
@@ -71,8 +75,8 @@ def load(path: Path) -> tuple[list[Finding], dict[str, Any]]:
 def _finding(cell: dict[str, Any]) -> Finding:
     numbers = {name: None if cell[name] is None else float(cell[name]) for name in NUMBERS}
     kind = cell["kind"] and Kind(cell["kind"])
-    words = {"verdict": Verdict(cell["verdict"]), "kind": kind, "breaches": tuple(cell["breaches"])}
-    return Finding(**cell | numbers | words)
+    lists = {name: tuple(cell[name]) for name in ("breaches", "refusals")}
+    return Finding(**cell | numbers | lists | {"verdict": Verdict(cell["verdict"]), "kind": kind})
 
 
 def _plain(cell: dict[str, Any]) -> dict[str, Any]:

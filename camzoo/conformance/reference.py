@@ -19,7 +19,6 @@ from camzoo import noise
 from camzoo.conformance import attributions, inner
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.inner import NoReference
-from camzoo.errors import unknown
 from camzoo.oracles import activation, contrast, controls, gradient, input, linear, scores, transformer
 from camzoo.oracles.grids import Floats, normalise, rectify, resize
 from camzoo.types import Resolution, Stage
@@ -42,12 +41,11 @@ def raw(method: str, evidence: Literal, options: Mapping[str, Any] | None = None
         `(h, w)` on the layer's grid or `(H, W)` on the pixels, as the method has it.
 
     Raises:
-        NoReference: the method is not defined for this network.
-        RequestError: there is no such method.
+        NoReference: the method is not defined for this network, or nobody has written its reference.
     """
     known = {**attributions.METHODS, **METHODS}
     if method not in known:
-        raise unknown("method", method, known)
+        raise NoReference(f"there is no reference for {method}")
     return known[method](evidence, **(options or {}))
 
 

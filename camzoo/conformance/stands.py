@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
+from camzoo.errors import RequestError, one_line
 from camzoo.problems import pose
 from camzoo.types import Problem
 
@@ -80,6 +81,7 @@ class Given:
         images: `(N, C, H, W)`.
         layer: dotted name, or None for the rule's choice.
         target: a class for each image, or None for the top ones.
+        seed: of every random number.
     """
 
     name: str
@@ -87,10 +89,19 @@ class Given:
     images: torch.Tensor = field(repr=False)
     layer: str | None = None
     target: list[int] | None = None
+    seed: int = 0
 
     def problem(self, dtype: torch.dtype = torch.float64) -> Problem:
-        """The question, with a copy of the model in a dtype."""
-        return pose(copy.deepcopy(self.model).to(dtype), self.images.to(dtype), self.layer, self.target)
+        """The question, with a copy of the model in a dtype.
+
+        Raises:
+            RequestError: the model cannot be copied, or the question does not fit it.
+        """
+        try:
+            model = copy.deepcopy(self.model).to(dtype)
+        except Exception as error:  # whatever a module's own copying raises
+            raise RequestError(f"a check needs copies of the model, and copying it fails: {one_line(error)}") from error
+        return pose(model, self.images.to(dtype), self.layer, self.target, self.seed)
 
 
 class Pooled(nn.Sequential):

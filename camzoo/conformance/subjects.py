@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from camzoo import backends
-from camzoo.errors import NotOffered, RequestError, one_line
+from camzoo.errors import Failed, NotOffered, RequestError, one_line
 from camzoo.grids import Array
 from camzoo.types import Backend, Problem, Resolution, Stage
 
@@ -76,6 +78,13 @@ def of_callable(
         name: what to call it.
     """
     plain = _takes_everything(explain)
+    built: list[tuple[torch.nn.Module, Callable[..., Array]]] = []
+
+    def implementation(problem: Problem) -> Callable[..., Array]:
+        """Built once for each model, as a user does: what it keeps from one call to the next has to show."""
+        if not built or built[0][0] is not problem.model:
+            built[:] = [(problem.model, explain(problem.model, problem.layer_module))]
+        return built[0][1]
 
     def maps(problem: Problem) -> Array:
         given = (problem.images, problem.class_indices(name))
@@ -83,14 +92,27 @@ def of_callable(
             if plain:
                 found = explain(problem.model, problem.layer_module, *given)
             else:
-                found = explain(problem.model, problem.layer_module)(*given)
+                found = implementation(problem)(*given)
+            return _checked(found, problem)
         except Exception as error:
             if problem.layout.kind == "channels-first":
                 raise
             raise NotOffered(f"{name} does not read {problem.layout.kind}: {one_line(error)}") from error
-        return found.detach() if hasattr(found, "detach") else found
 
     return Subject(method, name, stage, Resolution.LAYER, maps)
+
+
+def _checked(found: Array, problem: Problem) -> Array:
+    """A copy of the maps, so that what is written over them later does not count.
+
+    Raises:
+        Failed: they are no array, or tokens were read as if they were a grid.
+    """
+    if not hasattr(found, "dtype") or not hasattr(found, "shape"):
+        raise Failed(f"gave a {type(found).__name__}, not an array of maps (N, h, w)")
+    if problem.layout.kind != "channels-first" and tuple(found.shape[1:]) != problem.layout.shape:
+        raise Failed(f"gave {tuple(found.shape)} at a grid of {problem.layout}")
+    return found.detach().clone() if isinstance(found, torch.Tensor) else found.copy()
 
 
 def _takes_everything(explain: Callable[..., Array]) -> bool:
@@ -99,15 +121,19 @@ def _takes_everything(explain: Callable[..., Array]) -> bool:
     Raises:
         RequestError: it is neither.
     """
-    parameters = list(inspect.signature(explain).parameters.values())
+    name = getattr(explain, "__name__", repr(explain))
+    try:
+        parameters = list(inspect.signature(explain).parameters.values())
+    except (TypeError, ValueError):
+        raise RequestError(f"{name} is nothing that is called with a model and a layer") from None
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = sum(parameter.default is parameter.empty for parameter in positional)
     open_ended = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    if (needed == 4 or open_ended) and not inspect.isclass(explain):
+    if not inspect.isclass(explain) and (open_ended or 2 < needed <= 4 <= len(positional)):
         return True
     if needed <= 2 <= len(positional):
         return False
     raise RequestError(
-        f"{getattr(explain, '__name__', explain)} takes {needed} arguments: an implementation is called with "
-        "(model, layer_module), or as a plain function with (model, layer_module, images, target)"
+        f"{name} takes {needed} arguments: an implementation is called with (model, layer_module), or as a plain "
+        "function with (model, layer_module, images, target)"
     )

@@ -56,6 +56,7 @@ class Finding:
         kind: of a known difference.
         residual: the error of the variant that explains a known difference.
         breaches: promises that are known to be broken, each with the reason.
+        refusals: promises that could not be tried, or that the implementation refuses, each with the reason.
         versions: of what was installed.
     """
 
@@ -70,6 +71,7 @@ class Finding:
     kind: Kind | None = None
     residual: float | None = None
     breaches: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -40,7 +40,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("model-given-back-broken", "So it is after an exception.", lending.given_back_broken),
     Promise(
         "zero-gradient",
-        "Where the score depends on nothing, the map is zero, and is said to be.",
+        "Where the score depends on nothing, the map is zero.",
         invariance.zero_gradient,
         within(NOT_OF_THE_GRADIENT),
     ),

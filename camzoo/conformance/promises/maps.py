@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -39,9 +41,11 @@ def finite(subject: Subject, stand: Stand) -> Breach | None:
 
 def same_twice(subject: Subject, stand: Stand) -> Breach | None:
     """The same question, asked again after others have drawn random numbers, gets the same answer."""
-    first = plain(subject, stand)
+    problem, first = stand.problem(), plain(subject, stand)
+    other = replace(problem, images=problem.images.flip(-1).neg())
     with guard.borrowed(nn.Identity(), seed=1):  # of which the generators matter: other numbers come next
-        again = subject.maps(stand.problem())
+        subject.maps(other)  # what is kept from one call to the next would show
+        again = subject.maps(problem)
     return differing(again, first, "the same question, asked twice")
 
 
