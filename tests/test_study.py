@@ -135,10 +135,9 @@ def test_interrupting_is_not_swallowed(small_net, images, monkeypatch) -> None:
         compare(small_net, images[:1], "gradcam@stop")
 
 
-def test_an_option_of_others_is_not_offered(small_net, images) -> None:
-    study = compare(small_net, images[:1], ["gradcam(layers=1)", "gradcam(layers=1)@ramp"])
-    assert [cell.status for cell in study.cells] == [Status.NOT_OFFERED] * 2
-    assert all("layers" in cell.reason for cell in study.cells)
+def test_an_unknown_option_is_refused(small_net, images) -> None:
+    with pytest.raises(RequestError, match="unknown option of gradcam 'nonsense'"):
+        compare(small_net, images[:1], ["gradcam", "gradcam(nonsense=1)@ramp"])
 
 
 def test_rows_go_image_by_image_and_in_each_target_by_target(small_net, images) -> None:
