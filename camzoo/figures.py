@@ -143,10 +143,9 @@ def changes(golden: Study, changed: Sequence[Change], most: int = 12) -> Figure:
         row = golden.rows[change.row]
         picture = golden.pictures[row.image]
         _photo(panels[0], picture, row)
-        _map(panels[1], picture, change.golden, render.COLOURS, render.OPACITY)
-        panels[1].set_xlabel("golden", fontsize=6.5, color=FAINT, labelpad=2)
-        _map(panels[2], picture, change.now, render.COLOURS, render.OPACITY)
-        panels[2].set_xlabel("now", fontsize=6.5, color=FAINT, labelpad=2)
+        for panel, cell, when in ((panels[1], change.golden, "golden"), (panels[2], change.now, "now")):
+            _map(panel, picture, cell, render.COLOURS, render.OPACITY)
+            panel.set_xlabel(f"{when} · {cell.computation.backend}", fontsize=6.5, color=FAINT, labelpad=2)
         _difference(panels[3], picture, change)
     return figure
 
