@@ -57,7 +57,7 @@ class Comparison:
     """One implementation at one stand.
 
     Attributes:
-        stand: its name.
+        stand: where.
         error: the largest absolute difference over the largest absolute value of the reference, the worst image.
         tolerance: what the dtype of the maps allows.
         residual: the same of the ledger's variant, where the reference is not met and there is an entry.
@@ -92,7 +92,7 @@ def check(
     Args:
         computations: as `camzoo.specs.expand` gives them.
         quick: fewer problems, and the quick promises only.
-        device: where the maps are computed; the reference is always the CPU's.
+        device: where the maps are computed that are compared; the reference and the promises are the CPU's.
         progress: called as work goes on.
 
     Returns:
