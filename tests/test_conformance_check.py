@@ -10,7 +10,7 @@ import torch
 from conftest import require
 
 from camzoo import backends, native, specs
-from camzoo.conformance import check, known_differences, promises, record
+from camzoo.conformance import attributions, check, known_differences, promises, record
 from camzoo.conformance.check import compare, error, examine, of_computation
 from camzoo.conformance.known_differences import LEDGER, Difference
 from camzoo.conformance.stands import POOLED, QUICK, RECTIFIED, STANDS, TRANSFORMER, Given
@@ -195,6 +195,14 @@ def test_options_are_those_of_the_reference_too():
 def test_a_method_without_a_reference_is_not_failed():
     finding = examine(replace(of_callable(gradcam, "gradcam"), method="novelty"), [POOLED])
     assert (finding.verdict, finding.reason) == (Verdict.NOT_OFFERED, "there is no reference for novelty")
+
+
+@pytest.mark.parametrize("method", sorted(attributions.METHODS))
+def test_a_wrong_attribution_is_a_finding_and_no_end(method):
+    if method in known_differences.OPTIONS["captum"] or method == "sess":
+        pytest.skip("the reference takes seconds; one of each kind is enough")
+    wrong = replace(of_callable(gradcam, method), maps=lambda problem: problem.images.abs().sum(1) + 0.1)
+    assert examine(wrong, [POOLED]).verdict is Verdict.NEW
 
 
 def test_what_was_not_tried_is_told():

@@ -13,8 +13,9 @@ import torch
 from camzoo import backends, degenerate, native
 from camzoo.conformance import known_differences, promises, reference
 from camzoo.conformance.evidence import Literal
+from camzoo.conformance.hypotheses import Step
 from camzoo.conformance.known_differences import Difference
-from camzoo.conformance.parting import part
+from camzoo.conformance.parting import Parting, part
 from camzoo.conformance.reference import NoReference
 from camzoo.conformance.stands import QUICK, STANDS, Place
 from camzoo.conformance.subjects import Subject, of_backend
@@ -318,12 +319,21 @@ def _of_numbers(subject: Subject, compared: Sequence[Comparison], entry: Differe
         residual=worst.residual,
     )
     if unknown:
-        parting = part(subject, [each.stand for each in compared], [each.maps for each in compared], worst.tolerance)
+        parting = _parting(subject, compared, worst)
         stale = "the ledger's variant does not give this number; " if entry else ""
         return replace(finding, stage=parting.stage, reason=stale + parting.reason)
     if away and entry:
         return replace(finding, kind=entry.kind, reason=f"{entry.what} ({entry.why})")
     return finding
+
+
+def _parting(subject: Subject, compared: Sequence[Comparison], worst: Comparison) -> Parting:
+    """Where the maps part from the reference; a guess that fails at a network it was not made for is no end."""
+    stands, maps = [each.stand for each in compared], [each.maps for each in compared]
+    try:
+        return part(subject, stands, maps, worst.tolerance)
+    except Exception as error:
+        return Parting(Step.ACTIVATION, f"at which step cannot be told: {one_line(error)}", worst.error)
 
 
 def _of_promises(subject: Subject, finding: Finding, held: Sequence[promises.Promise]) -> Finding:
