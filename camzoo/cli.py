@@ -213,7 +213,7 @@ def _check_all(methods: str | None, quick: bool, device: str, out: Path) -> None
     computations, where = specs.expand(methods or "*@*"), _device(device)
     with _progress() as (progress, _):
         findings = check_.check(computations, quick, where, progress)
-    _verdicts(findings, out)
+    _verdicts(findings, out, BUILT_IN, where)
 
 
 def _check_own(given: list[str], method: str | None, stage: str, quick: bool, device: str, out: Path) -> None:
@@ -231,7 +231,8 @@ def _check_own(given: list[str], method: str | None, stage: str, quick: bool, de
     if stage not in list(Stage):
         raise unknown("stage", stage, Stage)
     subject = subjects.of_callable(sources.attribute(given[0]), method, Stage(stage), given[0])
-    _verdicts([check_.of_subject(subject, quick, _device(device))], out)
+    where = _device(device)
+    _verdicts([check_.of_subject(subject, quick, where)], out, BUILT_IN, where)
 
 
 def _check_model(
@@ -261,13 +262,16 @@ def _check_model(
     stand = Given(classifier.name, classifier.module, batch, layer, classes, seed)
     with _progress() as (progress, _):
         findings = check_.on_model(computations, stand, quick, where, progress)
-    _verdicts(findings, out)
+    named = ", ".join(Path(photo).name for photo in photos)
+    at = f"{classifier.name} ({classifier.weights}), layer {layer or 'by the rule'}, target {target or 'the top class'}"
+    _verdicts(findings, out, f"{at}, seed {seed}, {named}", where)
 
 
-def _verdicts(findings: list[Finding], out: Path) -> None:
-    """Says what was found, keeps it, and fails where something is wrong."""
-    import torch
+BUILT_IN = "the built-in problems"
 
+
+def _verdicts(findings: list[Finding], out: Path, at: str, device: torch.device) -> None:
+    """Says what was found, keeps it with where it was found, and fails where something is wrong."""
     from camzoo.conformance import page, record
     from camzoo.environment import environment
 
@@ -278,7 +282,7 @@ def _verdicts(findings: list[Finding], out: Path) -> None:
         verdict = f"[{_COLOURS[found.verdict.good]}]{found.verdict}[/]"
         table.add_row(escape(found.name), verdict, found.stage, *numbers, escape(kind + found.reason))
     _stdout().print(table)
-    around = environment(torch.device("cpu"))
+    around = environment(device) | {"checked_at": at}
     files = [record.save(findings, around, out), page.save(findings, around, out)]
     print(", ".join(f"{count} {verdict}" for verdict, count in Counter(found.verdict for found in findings).items()))
     print("wrote\n" + "\n".join(f"  {path}" for path in files))

@@ -148,6 +148,8 @@ def test_a_model_and_photos_of_ones_own(camzoo, place):
     code, out, _ = camzoo("photo.png", "--model", "minezoo:factory", "--layer", "act", "--methods", "gradcam,cam")
     assert code == 0, out
     assert [cell["problem"] for cell in cells(place / "camzoo-check")] == ["minezoo:factory"] * 2
+    told = json.loads((place / "camzoo-check" / "conformance.json").read_text())["environment"]["checked_at"]
+    assert told == "minezoo:factory (as minezoo:factory gives them), layer act, target the top class, seed 0, photo.png"
 
 
 def test_golden_maps_of_grey_images(camzoo, place):

@@ -26,7 +26,7 @@ FINDINGS = [
 
 def test_every_cell_has_its_word():
     text = page(FINDINGS, ENVIRONMENT)
-    assert "Checked on 2026-01-02 with torch 9.9." in text
+    assert "Checked on 2026-01-02 at the built-in problems, with torch 9.9." in text
     assert "| `gradcam++` | agrees 3e-15 | [differs 1.5](#gradcam-plus-plus-at-torchcam) |  |  |" in text
     assert "| `gradcam` | agrees 0 |  |  | **differs, new** |" in text
     assert "| camzoo | 2 | 0 | 0 | 1 |" in text

@@ -66,7 +66,8 @@ def save(findings: Sequence[Finding], environment: Mapping[str, Any], folder: Pa
 
 def _versions(environment: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
-    return f"Checked on {str(environment.get('date', ''))[:10]} with {listed}.\n"
+    at = html.escape(str(environment.get("checked_at", "the built-in problems")))
+    return f"Checked on {str(environment.get('date', ''))[:10]} at {at}, with {listed}.\n"
 
 
 def _summary(findings: Sequence[Finding]) -> str:
