@@ -15,7 +15,7 @@ from camzoo import layers, methods, native
 from camzoo.conformance import closed_forms, evidence, inner, reference, stands, subjects
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.reference import NoReference, raw, staged
-from camzoo.errors import NotOffered, RequestError
+from camzoo.errors import NotOffered
 from camzoo.oracles import activation, gradient, input, scores, transformer
 from camzoo.oracles.grids import normalise, rectify, resize
 from camzoo.types import Heatmap, Resolution, Stage
@@ -138,7 +138,7 @@ def test_the_check_takes_fewer_samples_by_options_that_the_method_has():
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(RequestError, match="gradcam"):
+    with pytest.raises(NoReference, match="there is no reference for gradcamm"):
         raw("gradcamm", literals("pooled")[0])
 
 
