@@ -22,11 +22,12 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "__init__ __main__",
         "cli testing",
-        "report figures",
+        "report figures charts",
         "golden",
         "store",
         "study",
-        "explaining conformance timing",
+        "timing",
+        "explaining conformance",
         "specs problems",
         "backends",
         "native",
@@ -57,9 +58,9 @@ HOMES: dict[str, frozenset[str]] = {
     "safetensors": frozenset({"checkpoints"}),
     "skimage": frozenset({"images"}),
     "PIL": frozenset({"golden", "images", "preprocessing", "store"}),
-    "matplotlib": frozenset({"figures", "render", "report"}),
+    "matplotlib": frozenset({"charts", "figures", "render"}),
     "typer": frozenset({"cli"}),
-    "rich": frozenset({"cli", "report"}),
+    "rich": frozenset({"cli"}),
     "pytest": frozenset({"testing"}),
 }
 # Import by a name that is not written there: what the user names in --model, and what a backend says is its package.
@@ -68,7 +69,7 @@ ANY_NAME = frozenset({"sources", "backends"})
 # The one library of each adapter, by import name.
 LIBRARIES = {"pytorch_grad_cam": "pytorch_grad_cam", "captum": "captum", "torchcam": "torchcam"}
 FOREIGN = {*LIBRARIES.values(), "camzoo_adapters"}
-PACKAGES = {"methods", "oracles", "conformance"}  # of several files, which know each other
+PACKAGES = {"methods", "oracles", "conformance", "cli", "timing", "report", "metrics"}  # of several files, which know each other
 METHODS_MAY_USE = {"methods", "types", "grids", "noise", "errors"}
 
 

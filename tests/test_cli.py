@@ -18,6 +18,7 @@ from conftest import require
 from PIL import Image
 
 from camzoo import backends, cli, native, store
+from camzoo.cli import saying
 from camzoo.errors import NotOffered
 from camzoo.types import Backend, Heatmap, Offer, Resolution, Stage, Status
 
@@ -168,8 +169,8 @@ def test_autocast_is_told_and_the_chunk_changes_nothing(camzoo, place) -> None:
 
 def test_a_long_method_tells_how_far_it_is(monkeypatch, capsys) -> None:
     now = iter([0.0, 1.0, 11.0, 11.0, 12.0])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(now))
-    report = cli._now_and_then(cli._inputs_line)
+    monkeypatch.setattr(saying.time, "monotonic", lambda: next(now))
+    report = saying.now_and_then(saying.inputs_line)
     report(8, 64)
     report(16, 64)
     report(24, 64)
@@ -384,7 +385,7 @@ def test_a_file_name_that_is_no_text(camzoo, place) -> None:
 @pytest.mark.slow
 def test_demo_with_our_own_gradcam(camzoo, place, monkeypatch, lite0) -> None:
     require("skimage")
-    monkeypatch.setattr(cli, "DEMO_METHODS", ("gradcam",))
+    monkeypatch.setattr(cli.compare, "DEMO_METHODS", ("gradcam",))
     code, out, _ = camzoo("demo")
     assert code == 0
     assert "demo-out/comparison.png" in out
@@ -396,8 +397,8 @@ def test_demo_with_our_own_gradcam(camzoo, place, monkeypatch, lite0) -> None:
 def test_methods_of_the_demo_exist() -> None:
     from camzoo import specs
 
-    expanded = specs.expand(",".join(cli.DEMO_METHODS))
-    assert [str(computation) for computation in expanded] == list(cli.DEMO_METHODS)
+    expanded = specs.expand(",".join(cli.compare.DEMO_METHODS))
+    assert [str(computation) for computation in expanded] == list(cli.compare.DEMO_METHODS)
     assert {computation.backend for computation in expanded} == set(backends.found())
 
 

@@ -1,0 +1,45 @@
+"""The most memory held at a time: PyTorch's allocator on a GPU, the resident set of the process on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+PEAK, NOW = "VmHWM", "VmRSS"
+
+
+def baseline(device: torch.device) -> int | None:
+    """Bytes held now; from here on the peak is watched. None where the system does not tell.
+
+    On a CPU the mark is reset through `clear_refs`. Memory that the process freed and its allocator kept is held: what
+    fits into it is not seen, so that the first call of a kind tells most.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    try:
+        CLEAR.write_text("5")
+        return _resident(NOW)
+    except OSError:
+        return None
+
+
+def peak(device: torch.device, before: int | None) -> int | None:
+    """The most bytes held since `baseline` beyond what was held then."""
+    if before is None:
+        return None
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    return max(0, _resident(PEAK) - before)
+
+
+def _resident(mark: str) -> int:
+    for line in STATUS.read_text().splitlines():
+        name, _, size = line.partition(":")
+        if name == mark:
+            return 1024 * int(size.split()[0])
+    raise OSError(f"{STATUS} has no {mark}")
