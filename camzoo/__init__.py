@@ -1,7 +1,8 @@
 """camzoo: compare, check and time class-activation-map methods across libraries.
 
-`explain` gives the heatmaps of one method, `compare` a Study of several; `methods()` and `backends()` list what there
-is. `camzoo.methods` is also the package of the formulas, `camzoo.backends` the module that finds the backends.
+`explain` gives the heatmaps of one method, `compare` a Study of several, `joined` one Study of many; `methods()` and
+`backends()` list what there is. `camzoo.methods` is also the package of the formulas, `camzoo.backends` the module that
+finds the backends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from camzoo import backends, methods
 from camzoo._callable import make_callable
 from camzoo.errors import CamzooError, DegenerateMapWarning, RequestError
 from camzoo.explaining import explain
-from camzoo.study import Study, compare
+from camzoo.study import Study, compare, joined
 from camzoo.types import Capture, Heatmap, Problem, Stage
 
 make_callable(methods, backends.coverage)
@@ -28,5 +29,6 @@ __all__ = [
     "backends",
     "compare",
     "explain",
+    "joined",
     "methods",
 ]

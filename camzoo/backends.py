@@ -16,6 +16,7 @@ from camzoo.errors import CamzooError, Failed, NotInstalled, NotOffered, Request
 from camzoo.types import Backend, Heatmap, Problem, Stage, Status
 
 GROUP = "camzoo.backends"
+_registered: dict[str, Backend] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,39 @@ def found() -> dict[str, Backend]:
         NotInstalled: camzoo itself is not installed, so that its entry points cannot be read.
     """
     others = {name: it for name, it in _loaded().items() if isinstance(it, Backend) and name != native.NAME}
-    return {native.NAME: native.backend} | others
+    return {native.NAME: native.backend} | others | _registered
+
+
+def register(backend: object) -> None:
+    """Adds a backend without an entry point, for as long as the process runs; an earlier one of its name makes way.
+
+    Args:
+        backend: a `camzoo.types.Backend`.
+
+    Raises:
+        RequestError: it is none, or has the name of camzoo's own.
+    """
+    if not isinstance(backend, Backend):
+        raise RequestError(f"a backend is a camzoo.types.Backend, not a {type(backend).__name__}")
+    if backend.name == native.NAME:
+        raise RequestError(f"the name {native.NAME!r} is camzoo's own: give the backend another one")
+    _registered[backend.name] = backend
+    found.cache_clear()
+
+
+def unregister(name: str) -> None:
+    """Takes back what `register` added; a plug-in of the same name is found again.
+
+    Args:
+        name: of the backend.
+
+    Raises:
+        RequestError: no backend of that name was registered.
+    """
+    if name not in _registered:
+        raise unknown("registered backend", name, _registered)
+    del _registered[name]
+    found.cache_clear()
 
 
 @functools.cache

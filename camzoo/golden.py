@@ -78,6 +78,8 @@ def save(study: Study, model: str | None, weights: str | None, folder: Path, ove
     """
     if missing := [str(cell.computation) for cell in study.cells if cell.status is not Status.OK]:
         raise RequestError(f"not golden: {', '.join(dict.fromkeys(missing))} gave no map; leave it out with --methods")
+    if len({(row.model, row.layer) for row in study.rows}) > 1:
+        raise RequestError(f"golden maps are of one model and layer, not of {study.subject}")
     classes: dict[int, list[int]] = {}
     for row in study.rows:
         if row.class_index is None:

@@ -30,6 +30,9 @@ class LayerInfo:
         shape: shape of its output, or None if that is no tensor.
         parameters: number of parameters in it, children included.
         layout: how its output becomes a grid, or None if it is none.
+        cumulative: number of parameters in it and in all that finished before it, each counted once.
+        memory: bytes of its output; 0 where that is no tensor, or lies in memory that an earlier one fills already, as
+            after an in-place ReLU.
     """
 
     name: str
@@ -37,6 +40,8 @@ class LayerInfo:
     shape: tuple[int, ...] | None
     parameters: int
     layout: Layout | None
+    cumulative: int
+    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +195,12 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
     """One forward pass of the first image: a run for each time that a module finished, and what the model gave."""
     runs: list[_Run] = []
     starts: list[int] = []
+    learnt: dict[int, int] = {}  # of each parameter that has been met, how many numbers it holds
+    held = {images.untyped_storage().data_ptr()}
     size, thread = tuple(images.shape[2:]), threading.get_ident()
 
     def watch(name: str, module: torch.nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        parameters = sum(parameter.numel() for parameter in module.parameters())
+        parameters = {id(parameter): parameter.numel() for parameter in module.parameters()}
 
         def start(*_: object) -> None:
             if threading.get_ident() == thread:
@@ -207,7 +214,9 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
                 layout = find_layout(output, size)
             except RequestError:
                 layout = None
-            info = LayerInfo(name, type(module).__name__, shape, parameters, layout)
+            learnt.update(parameters)
+            met, memory = sum(learnt.values()), _new_bytes(output, held)
+            info = LayerInfo(name, type(module).__name__, shape, sum(parameters.values()), layout, met, memory)
             runs.append(_Run(info, module, output, starts.pop()))
 
         yield module.register_forward_pre_hook(start)
@@ -220,6 +229,14 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
                 hooks.enter_context(handle)
         outputs = of_image(model, 0, len(images))(images[:1])
     return runs, outputs
+
+
+def _new_bytes(output: object, held: set[int]) -> int:
+    """Bytes of a tensor, or 0 where its memory is among that which is held already; then it is."""
+    if not isinstance(output, torch.Tensor) or output.untyped_storage().data_ptr() in held:
+        return 0
+    held.add(output.untyped_storage().data_ptr())
+    return output.nbytes
 
 
 def _same(one: object, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""Study <-> folder: results.json, maps.npz, the pictures, the figures and the agreement."""
+"""Study <-> folder: results.json, maps.npz, the pictures, the report, the figures and the agreement."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from camzoo.specs import Computation
 from camzoo.study import Cell, Row, Study
 from camzoo.types import Heatmap, Resolution, Stage, Status
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULTS, MAPS, PICTURES = "results.json", "maps.npz", "pictures"
 COMPARISON, AGREEMENT, AGREEMENT_FIGURE = "comparison.png", "agreement.json", "agreement.png"
-FILES = (COMPARISON, AGREEMENT_FIGURE, AGREEMENT, RESULTS, MAPS)
+REPORT = "report.html"
+FILES = (REPORT, COMPARISON, AGREEMENT_FIGURE, AGREEMENT, RESULTS, MAPS)
 
 
 def check_free(folder: Path, overwrite: bool = False) -> None:
@@ -77,7 +78,7 @@ def save(study: Study, folder: Path, overwrite: bool = False) -> list[Path]:
 
 
 def _write(study: Study, folder: Path) -> None:
-    from camzoo import figures
+    from camzoo import figures, report
 
     (folder / RESULTS).write_text(_json(_results(study)), encoding="utf-8")
     np.savez_compressed(folder / MAPS, **_maps(study))
@@ -85,6 +86,8 @@ def _write(study: Study, folder: Path) -> None:
     for number, picture in enumerate(study.pictures):
         Image.fromarray(picture).save(folder / PICTURES / f"{number}.png")
     (folder / COMPARISON).write_bytes(figures.png(study.figure()))
+    # A file's name may hold what no text can: a question mark stands for it.
+    (folder / REPORT).write_text(report.html(study), encoding="utf-8", errors="replace")
     tables = [_table(row, study.agreement(row)) for row in range(len(study.rows))]
     agreement = {"schema_version": SCHEMA_VERSION, "rows": tables}
     (folder / AGREEMENT).write_text(_json(agreement), encoding="utf-8")
@@ -120,15 +123,15 @@ def load(folder: Path) -> Study:
     try:
         results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
         version = results["schema_version"]
-        if version == SCHEMA_VERSION:
-            return _read(results, folder)
+        if version in (1, SCHEMA_VERSION):
+            return _read(results if version == SCHEMA_VERSION else _from_schema_1(results), folder)
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise RequestError(f"{folder} holds no run of camzoo that can be read: {error}") from error
     raise RequestError(f"{folder} has schema {version}, this camzoo reads {SCHEMA_VERSION}")
 
 
 def _read(results: dict[str, Any], folder: Path) -> Study:
-    rows = tuple(Row(**row) for row in results["rows"])
+    rows = tuple(_read_row(row) for row in results["rows"])
     count = len({row.image for row in rows})
     with (folder / MAPS).open("rb") as file, np.load(file, allow_pickle=False) as maps:
         cells = tuple(_read_cell(entry, maps) for entry in results["cells"])
@@ -136,9 +139,32 @@ def _read(results: dict[str, Any], folder: Path) -> Study:
         rows=rows,
         cells=cells,
         pictures=tuple(_picture(folder / PICTURES / f"{number}.png") for number in range(count)),
+        seed=results["seed"],
         environment=results["environment"],
-        **results["problem"],
+        provenance=results["provenance"],
     )
+
+
+def _read_row(entry: dict[str, Any]) -> Row:
+    top = tuple((index, label, _number(share)) for index, label, share in entry["top"])
+    return Row(**entry | {"score": _number(entry["score"]), "top": top})
+
+
+def _number(value: float | None) -> float:
+    """A number that was written: one that is not finite became null."""
+    return math.nan if value is None else value
+
+
+def _from_schema_1(results: dict[str, Any]) -> dict[str, Any]:
+    """What golden maps of old say, in words of today: one model and layer for all rows, and no provenance."""
+    shared = {name: results["problem"][name] for name in ("model", "layer", "layout")}
+    return {
+        "environment": results["environment"],
+        "provenance": {},
+        "seed": results["problem"]["seed"],
+        "rows": [{**row, **shared, "top": []} for row in results["rows"]],
+        "cells": [{**cell, "peak_bytes": None} for cell in results["cells"]],
+    }
 
 
 def _picture(path: Path) -> np.ndarray[Any, Any]:
@@ -150,7 +176,8 @@ def _results(study: Study) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "environment": dict(study.environment),
-        "problem": {"model": study.model, "layer": study.layer, "layout": study.layout, "seed": study.seed},
+        "provenance": dict(study.provenance),
+        "seed": study.seed,
         "rows": [{name: getattr(row, name) for name in Row.__dataclass_fields__} for row in study.rows],
         "cells": [_cell(study, cell) for cell in study.cells],
     }
@@ -169,6 +196,7 @@ def _cell(study: Study, cell: Cell) -> dict[str, Any]:
         "reason": cell.reason,
         "warning": cell.warning,
         "seconds": cell.seconds,
+        "peak_bytes": cell.peak_bytes,
         "stage": heatmap and heatmap.stage,
         "resolution": heatmap and heatmap.resolution,
         "image_size": heatmap and list(heatmap.image_size),
@@ -190,7 +218,7 @@ def _read_cell(entry: dict[str, Any], maps: Any) -> Cell:
             notes=tuple(entry["notes"]),
         )
     computation = Computation(entry["method"], entry["backend"], entry["options"])
-    told = {name: entry[name] for name in ("reason", "seconds", "warning")}
+    told = {name: entry[name] for name in ("reason", "seconds", "warning", "peak_bytes")}
     return Cell(entry["row"], computation, Status(entry["status"]), heatmap=heatmap, **told)
 
 

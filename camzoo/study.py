@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +19,13 @@ from camzoo.environment import environment
 from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
 from camzoo.problems import check_images, layer_name, settle
 from camzoo.specs import Computation
+from camzoo.timing import memory
 from camzoo.types import Capture, Heatmap, Problem, Resolution, Settings, Stage, Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of computations done, their number, and the name of the one that comes next."""
@@ -39,6 +43,10 @@ class Row:
         label: the class by name.
         score: the score that was explained.
         probability: softmax of the outputs at the class.
+        model: name of the model, with its weights.
+        layer: dotted name of the layer.
+        layout: the grid in the layer's output, in words.
+        top: class, label and probability of the five best; empty where the outputs are no classes.
     """
 
     image: int
@@ -48,6 +56,10 @@ class Row:
     label: str
     score: float
     probability: float | None
+    model: str
+    layer: str
+    layout: str
+    top: tuple[tuple[int, str, float], ...] = ()
 
     @property
     def title(self) -> str:
@@ -69,6 +81,8 @@ class Cell:
         seconds: wall clock for each image of the batch, where ok; the shared capture is counted in full.
         heatmap: the map alone, `(1, h, w)`, where ok.
         warning: what is wrong with the map where it shows nothing, else "".
+        peak_bytes: the most memory that the whole batch held on a CUDA device beyond what was held before; the shared
+            capture is counted in full. None on other devices: there, what was freed and kept hides what comes next.
     """
 
     row: int
@@ -78,6 +92,7 @@ class Cell:
     seconds: float | None = None
     heatmap: Heatmap | None = field(default=None, repr=False)
     warning: str = ""
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,21 +103,42 @@ class Study:
         rows: images x targets.
         cells: computations x rows, in the order of both.
         pictures: one for each image, `(H, W, 3)` bytes: what the model saw.
-        model: name of the model, with its weights.
-        layer: dotted name of the layer.
-        layout: the grid in the layer's output, in words.
         seed: of every random number.
         environment: versions and machine.
+        provenance: what to ask again: the command, hashes of photos and weights; empty where nobody told.
     """
 
     rows: tuple[Row, ...]
     cells: tuple[Cell, ...] = field(repr=False)
     pictures: tuple[np.ndarray[Any, Any], ...] = field(repr=False)
-    model: str
-    layer: str
-    layout: str
     seed: int
     environment: Mapping[str, Any] = field(repr=False)
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def model(self) -> str:
+        """The model of every row, or how many there are."""
+        return _common([row.model for row in self.rows], "models")
+
+    @property
+    def layer(self) -> str:
+        """The layer of every row, or how many there are."""
+        return _common([row.layer for row in self.rows], "layers")
+
+    @property
+    def layout(self) -> str:
+        """The grid of every row, or how many there are."""
+        return _common([row.layout for row in self.rows], "layouts")
+
+    @property
+    def subject(self) -> str:
+        """Model, layer and grid in one line, as far as all rows share them."""
+        parts = [self.model, self.layer]
+        if len({row.layer for row in self.rows}) == 1:
+            parts[1] = f"layer {self.layer}"
+        if len({row.layout for row in self.rows}) == 1:
+            parts[1] += f" ({self.layout})"
+        return ", ".join(parts)
 
     @property
     def computations(self) -> list[Computation]:
@@ -134,10 +170,15 @@ class Study:
         return figures.comparison(self, **options)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
-        """Writes results.json, maps.npz, the figures and the agreement into a folder, all of it or nothing."""
+        """Writes results.json, maps.npz, the report, figures and agreement into a folder, all of it or nothing."""
         from camzoo import store
 
         return store.save(self, Path(folder), overwrite)
+
+    def _repr_html_(self) -> str:
+        from camzoo import report
+
+        return report.frame(self)
 
     def _repr_png_(self) -> bytes:
         from camzoo import figures
@@ -191,14 +232,14 @@ def compare(
     rounds = targets.rounds(target, len(images))
     needed = native.needs(c.method for c in computations if c.backend == native.NAME)
 
-    began = _clock(images)
-    captures, layout = capture.take(model, layer, images, rounds, needed, seed, settings)
-    captured = (_clock(images) - began) / (len(images) * len(rounds))
+    (captures, layout), captured = _measured(
+        images, lambda: capture.take(model, layer, images, rounds, needed, seed, settings)
+    )
     problems = [
         settle(model, layer, images, round_, (evidence, layout), seed)
         for round_, evidence in zip(rounds, captures, strict=True)
     ]
-    rows = _rows(problems, captures, names, labels)
+    rows = _rows(problems, captures, names, labels, model_name or type(model).__name__)
     done = []
     for number, computation in enumerate(computations):
         if progress:
@@ -211,30 +252,108 @@ def compare(
         rows=tuple(rows),
         cells=tuple(sorted((cell for cells in done for cell in cells), key=lambda cell: cell.row)),
         pictures=drawn_on,
-        model=model_name or type(model).__name__,
-        layer=layer,
-        layout=str(layout),
         seed=seed,
         environment=environment(images.device),
     )
 
 
+def joined(studies: Iterable[Study]) -> Study:
+    """One Study of several, such as of two models or four layers; rows of photos of one name stand together.
+
+    A photo that is the same in several of them is kept once. Where their environments differ, each value is told.
+
+    Args:
+        studies: with the same computations in the same order, and the same seed.
+
+    Returns:
+        A Study. Its provenance is theirs if it is the same, else `{"joined": [...]}` with that of each.
+
+    Raises:
+        RequestError: there are none, or they have other computations or seeds.
+    """
+    parts = list(studies)
+    asked = {(tuple(map(str, part.computations)), part.seed) for part in parts}
+    if len(asked) != 1:
+        why = "studies are joined that have the same computations and seed" if parts else "there are no studies to join"
+        raise RequestError(why)
+    if len(parts) == 1:
+        return parts[0]
+    names = list(dict.fromkeys(row.name for part in parts for row in part.rows))
+    placed = [(part, number, row) for part in parts for number, row in enumerate(part.rows)]
+    placed.sort(key=lambda place: names.index(place[2].name))
+    rows: list[Row] = []
+    cells: list[Cell] = []
+    pictures: dict[tuple[str, tuple[int, ...], bytes], np.ndarray[Any, Any]] = {}
+    for at, (part, number, row) in enumerate(placed):
+        picture = part.pictures[row.image]
+        photo = (row.name, picture.shape, picture.tobytes())
+        pictures.setdefault(photo, picture)
+        rows.append(replace(row, image=list(pictures).index(photo)))
+        cells += [replace(cell, row=at) for cell in part.of(number)]
+    told = [part.provenance for part in parts]
+    return Study(
+        rows=tuple(rows),
+        cells=tuple(cells),
+        pictures=tuple(pictures.values()),
+        seed=parts[0].seed,
+        environment=_every([part.environment for part in parts]),
+        provenance=told[0] if all(each == told[0] for each in told) else {"joined": told},
+    )
+
+
+def _every(values: Sequence[Any]) -> Any:
+    """The value that all share; else, entry by entry, the text of each."""
+    if all(value == values[0] for value in values):
+        return values[0]
+    if all(isinstance(value, Mapping) for value in values):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: _every([value.get(name, "none") for value in values]) for name in names}
+    return "; ".join(dict.fromkeys(map(str, values)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of one piece of work: wall clock, and on a CUDA device the most bytes held and those that are held still."""
+
+    seconds: float
+    peak: int | None
+    kept: int
+
+    def peak_after(self, captured: _Cost) -> int | None:
+        """The most bytes held since a shared capture began, the evidence of which is held still."""
+        return None if self.peak is None or captured.peak is None else max(captured.peak, captured.kept + self.peak)
+
+
+def _measured(images: torch.Tensor, work: Callable[[], T]) -> tuple[T, _Cost]:
+    """What a piece of work gives, and its cost."""
+    device = images.device
+    before = memory.baseline(device) if images.is_cuda else None
+    began = _clock(images)
+    found = work()
+    seconds, peak = _clock(images) - began, memory.peak(device, before)
+    kept = (memory.baseline(device) or 0) - before if before is not None else 0
+    return found, _Cost(seconds, peak, kept)
+
+
 def _cells(
-    computation: Computation, problem: Problem, evidence: Capture, first: int, step: int, captured: float
+    computation: Computation, problem: Problem, evidence: Capture, first: int, step: int, captured: _Cost
 ) -> list[Cell]:
     """The cells of one computation for one round of targets; rows of one image stand together."""
     rows = [first + step * image for image in range(len(problem.images))]
     own, backend = computation.backend == native.NAME, backends.find(computation.backend)
     try:
         backends.load(backend)
-        began = _clock(problem.images)
         if own:
-            heatmap = native.heatmap(evidence, computation.method, computation.options)
+            work = functools.partial(native.heatmap, evidence)
         else:
-            heatmap = backends.run(backend, problem, computation.method, computation.options)
+            work = functools.partial(backends.run, backend, problem)
+        heatmap, cost = _measured(problem.images, lambda: work(computation.method, computation.options))
     except Exception as error:  # one broken computation must not take the others down
         return [Cell(row, computation, _status(error), one_line(error)) for row in rows]
-    seconds = (_clock(problem.images) - began) / len(rows) + (captured if own else 0)
+    seconds, peak = cost.seconds / len(rows), cost.peak
+    if own:
+        seconds += captured.seconds / (len(rows) * step)
+        peak = cost.peak_after(captured)
     return [
         Cell(
             row=row,
@@ -243,6 +362,7 @@ def _cells(
             seconds=seconds,
             heatmap=replace(heatmap, values=heatmap.values[image : image + 1]),
             warning=degenerate.reason(heatmap, image),
+            peak_bytes=peak,
         )
         for image, row in enumerate(rows)
     ]
@@ -262,7 +382,7 @@ def _clock(images: torch.Tensor) -> float:
 
 
 def _rows(
-    problems: Sequence[Problem], captures: Sequence[Capture], names: Sequence[str], labels: Sequence[str]
+    problems: Sequence[Problem], captures: Sequence[Capture], names: Sequence[str], labels: Sequence[str], model: str
 ) -> list[Row]:
     """Rows in the order image by image, and for each image target by target."""
     count = len(problems[0].images)
@@ -270,27 +390,43 @@ def _rows(
     several = scores.ndim == 2 and scores.shape[1] > 1
     probabilities = torch.softmax(scores.double(), -1).cpu() if several else None
     explained = [problem.target(scores).tolist() for problem in problems]
-    return [
-        _row(image, problem, explained[at][image], probabilities, names, labels)
-        for image in range(count)
-        for at, problem in enumerate(problems)
-    ]
+
+    def row(image: int, at: int) -> Row:
+        problem = problems[at]
+        named = None if problem.classes is None or probabilities is None else problem.classes[image]
+        target = getattr(problem.target, "__name__", str(problem.target))
+        return Row(
+            image=image,
+            name=names[image] if image < len(names) else f"image {image}",
+            target=target if named is None else f"logit of class {named}",
+            class_index=named,
+            label="" if named is None else _label(named, labels),
+            score=explained[at][image],
+            probability=None if named is None or probabilities is None else float(probabilities[image, named]),
+            model=model,
+            layer=problem.layer,
+            layout=str(problem.layout),
+            top=() if probabilities is None else _best(probabilities[image], labels),
+        )
+
+    return [row(image, at) for image in range(count) for at in range(len(problems))]
 
 
-def _row(
-    image: int,
-    problem: Problem,
-    score: float,
-    probabilities: torch.Tensor | None,
-    names: Sequence[str],
-    labels: Sequence[str],
-) -> Row:
-    name = names[image] if image < len(names) else f"image {image}"
-    if problem.classes is None or probabilities is None:
-        return Row(image, name, getattr(problem.target, "__name__", str(problem.target)), None, "", score, None)
-    index = problem.classes[image]
-    label = labels[index] if index < len(labels) else f"class {index}"
-    return Row(image, name, f"logit of class {index}", index, label, score, float(probabilities[image, index]))
+def _best(probabilities: torch.Tensor, labels: Sequence[str]) -> tuple[tuple[int, str, float], ...]:
+    """Class, label and probability of the five best."""
+    values, classes = probabilities.topk(min(5, len(probabilities)))
+    named = zip(classes.tolist(), values.tolist(), strict=True)
+    return tuple((index, _label(index, labels), value) for index, value in named)
+
+
+def _label(index: int, labels: Sequence[str]) -> str:
+    return labels[index] if index < len(labels) else f"class {index}"
+
+
+def _common(values: Sequence[str], several: str) -> str:
+    """The one value, or how many there are."""
+    found = set(values)
+    return values[0] if len(found) == 1 else f"{len(found)} {several}"
 
 
 def _pictures(given: Sequence[Any], images: torch.Tensor) -> tuple[np.ndarray[Any, Any], ...]:

@@ -22,7 +22,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "__init__ __main__",
         "cli testing",
-        "report figures charts",
+        "report figures charts glance",
         "golden",
         "store",
         "study",
@@ -36,7 +36,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "layers methods models render",
         "sources",
         "preprocessing",
-        "agreement binding checkpoints chunks degenerate environment guard images noise tail targets _callable",
+        "metrics",
+        "agreement binding boxes checkpoints chunks degenerate environment guard images lettering noise tail targets _callable",
         "types",
         "grids",
         "errors oracles",
@@ -44,7 +45,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 
 # Upwards on purpose, and inside a function only: a Study draws and saves itself; saving draws the figures.
-DEFERRED = {("study", "figures"), ("study", "store"), ("store", "figures")}
+DEFERRED = {("study", "figures"), ("study", "store"), ("store", "figures"), ("study", "report"), ("store", "report")}
 
 # Where each library may be imported. What is not listed is no dependency.
 ANYWHERE = frozenset.union(*ROWS)
@@ -57,8 +58,9 @@ HOMES: dict[str, frozenset[str]] = {
     "huggingface_hub": frozenset({"sources"}),
     "safetensors": frozenset({"checkpoints"}),
     "skimage": frozenset({"images"}),
-    "PIL": frozenset({"golden", "images", "preprocessing", "store"}),
-    "matplotlib": frozenset({"charts", "figures", "render"}),
+    "PIL": frozenset({"golden", "images", "preprocessing", "report", "store"}),
+    "jinja2": frozenset({"report"}),
+    "matplotlib": frozenset({"charts", "figures", "glance", "lettering", "render", "report"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "pytest": frozenset({"testing"}),

@@ -110,6 +110,45 @@ class TestFinding:
             backends.found()
 
 
+class TestRegistering:
+    def test_it_is_there_until_it_is_taken_back(self, plug_in):
+        plug_in(zebra=fake(name="zebra"))
+        backends.register(mine := fake(name="mine"))
+        try:
+            assert list(backends.found()) == ["camzoo", "zebra", "mine"]
+            assert backends.find("mine") is mine
+            backends.register(other := fake(name="mine"))
+            assert backends.find("mine") is other
+        finally:
+            backends.unregister("mine")
+        assert list(backends.found()) == ["camzoo", "zebra"]
+
+    def test_a_plug_in_makes_way_for_a_while(self, plug_in):
+        plug_in(zebra=fake(name="zebra"))
+        plugged = backends.find("zebra")
+        backends.register(mine := fake(name="zebra"))
+        assert backends.find("zebra") is mine
+        backends.unregister("zebra")
+        assert backends.find("zebra") is plugged
+
+    @pytest.mark.parametrize(
+        ("given", "why"),
+        [
+            ("captum", "a backend is a camzoo.types.Backend, not a str"),
+            (fake, "not a function"),
+            (fake(name="camzoo"), "the name 'camzoo' is camzoo's own"),
+        ],
+        ids=["a name", "a function", "camzoo's own"],
+    )
+    def test_refuses(self, given, why):
+        with pytest.raises(RequestError, match=why):
+            backends.register(given)
+
+    def test_only_what_was_registered_is_taken_back(self):
+        with pytest.raises(RequestError, match="unknown registered backend 'captum': there is none"):
+            backends.unregister("captum")
+
+
 class TestListing:
     def test_rows_and_matrix(self, plug_in):
         plug_in(fake=fake(), away=fake(name="away", distribution="surely-not-here"))

@@ -261,8 +261,9 @@ def test_layers_lists_the_candidates_and_the_choice(camzoo) -> None:
     code, out, err = camzoo("layers", "--model", "userzoo.nets:factory")
     assert (code, err) == (0, "")
     rows = [" ".join(line.split()) for line in out.splitlines()]
-    assert "last Conv2d 1 x 8 x 8 x 8 8 x 8 channels-first 224" in rows
-    assert "act <- default ReLU 1 x 8 x 8 x 8 8 x 8 channels-first 0" in rows
+    assert "last Conv2d 1 x 8 x 8 x 8 8 x 8 channels-first 224 224 2.0 kB" in rows
+    assert "act <- default ReLU 1 x 8 x 8 x 8 8 x 8 channels-first 0 224 2.0 kB" in rows
+    assert "251 parameters in 1.0 kB; the outputs of all layers for one image 3 x 32 x 32 in 4.1 kB" in rows
     assert "head" not in out
     assert out.splitlines()[-1].endswith("default layer act, the last grid before pooling and the classifier")
     assert "head" in camzoo("layers", "--model", "userzoo.nets:factory", "--all")[1]

@@ -6,6 +6,7 @@ import io
 import math
 import threading
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from PIL import Image
 
 from camzoo import figures, render
 from camzoo.agreement import MEASURES
+from camzoo.errors import RequestError
 from camzoo.specs import Computation
 from camzoo.study import Cell, Row, Study
 from camzoo.types import Heatmap, Resolution, Stage, Status
+
+PLACE = ("net", "last", "4 x 6 channels-first")
 
 BROKEN = {
     "dollars": "costs $5 or $x^{2$ and \\frac",
@@ -48,12 +52,9 @@ def study(entries, rows: int = 1) -> Study:
                 cells.append(Cell(row, computation, *entry))
     generator = np.random.default_rng(0)
     return Study(
-        rows=tuple(Row(row, f"{row}.png", "logit of class 3", 3, "cat", 1.5, 0.25) for row in range(rows)),
+        rows=tuple(Row(row, f"{row}.png", "logit of class 3", 3, "cat", 1.5, 0.25, *PLACE) for row in range(rows)),
         cells=tuple(cells),
         pictures=tuple(generator.integers(0, 256, (16, 24, 3), dtype=np.uint8) for _ in range(rows)),
-        model="net",
-        layer="last",
-        layout="4 x 6 channels-first",
         seed=0,
         environment={},
     )
@@ -106,7 +107,7 @@ def test_titles_say_method_backend_seconds_class_and_probability() -> None:
     assert photo.get_xlabel() == "0.png"
     assert (first.get_title(), first.get_xlabel()) == ("method0", "camzoo · 12.3 ms")
     assert (second.get_title(), second.get_xlabel()) == ("method1", "captum · 12.3 ms")
-    assert "net · layer last (4 x 6 channels-first)" in drawn(figures.comparison(shown))
+    assert "net, layer last (4 x 6 channels-first)" in drawn(figures.comparison(shown))
 
 
 def test_a_long_label_does_not_push_the_probability_out() -> None:
@@ -116,6 +117,118 @@ def test_a_long_label_does_not_push_the_probability_out() -> None:
     assert panels(figure)[0].get_title().startswith("a label")
     assert panels(figure)[0].get_title().endswith("... 25.0%")
     assert_inside(figure)
+
+
+LONG = "timm:vit_base_patch16_clip.openai_ft_in12k_in1k (file checkpoints/run-{}/fine-tuned-last.safetensors)"
+
+
+def swept(count: int = 3, rows: int = 2) -> Study:
+    """Rows of two models with long names that differ in the middle and at the end, and of two layers."""
+    shown = study([heatmap(raw(seed)) for seed in range(count)], rows=4)
+    places = [(LONG.format(model) if model else "net", f"stages.{layer}" * 9, f"{layer} x 6") for model, layer in PAIRS]
+    own = [
+        replace(row, model=model, layer=layer, layout=layout)
+        for row, (model, layer, layout) in zip(shown.rows, places, strict=True)
+    ]
+    cells = tuple(cell for cell in shown.cells if cell.row < rows)
+    return replace(shown, rows=tuple(own[:rows]), cells=cells, pictures=shown.pictures[:rows])
+
+
+PAIRS = ((0, 1), (0, 2), (1, 1), (1, 2))
+
+
+def beside(figure) -> list[str]:
+    """What stands at the side of the rows, line by line."""
+    return [artist.get_text() for artist in figure.texts if artist.get_rotation() == 90]
+
+
+def test_rows_of_several_layers_say_which_and_what_all_share_stands_above() -> None:
+    figure = figures.comparison(swept(rows=2))
+    assert [line for line in beside(figure) if "x 6" in line] == ["1 x 6", "2 x 6"]
+    names = [line for line in beside(figure) if "x 6" not in line]
+    assert [(name[:8], name[-8:]) for name in names] == [("stages.1", "stages.1"), ("stages.2", "stages.2")]
+    assert all("..." in name for name in names)
+    assert "net, 2 layers" in drawn(figure)
+    assert_inside(figure)
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_rows_of_several_models_say_which(count) -> None:
+    figure = figures.comparison(swept(count, rows=4))
+    assert beside(figure).count("net") == 2
+    assert [line[-13:] for line in beside(figure) if line.startswith("(file")] == [".safetensors)"] * 2
+    assert "2 models, 2 layers" in drawn(figure)
+    assert_inside(figure)
+
+
+def test_rows_of_one_model_and_layer_have_nothing_beside_them() -> None:
+    assert beside(figures.comparison(study([heatmap(raw())], rows=2))) == []
+
+
+def test_a_long_subject_goes_on_two_lines_and_keeps_the_layer() -> None:
+    shown = study([heatmap(raw())])
+    shown = replace(shown, rows=(replace(shown.rows[0], model=LONG.format(7)),))
+    figure = figures.comparison(shown)
+    (said,) = [artist.get_text() for artist in figure.texts]
+    first, second = said.splitlines()
+    assert first.startswith("timm:vit_")
+    assert first.endswith(".safetensors)")
+    assert second == "layer last (4 x 6 channels-first)"
+    assert_inside(figure)
+
+
+@pytest.mark.parametrize(
+    ("names", "above", "below"),
+    [
+        ("method", ["method0", "method1"], ["", ""]),
+        ("library", ["camzoo", "captum"], ["", ""]),
+        ("both", ["method0", "method1"], ["camzoo", "captum"]),
+        ("timed", ["method0", "method1"], ["camzoo · 12.3 ms", "captum · 12.3 ms"]),
+    ],
+)
+def test_names_of_the_maps(names, above, below) -> None:
+    _, *maps = panels(figures.comparison(study([heatmap(raw()), heatmap(raw(1))]), names=names))
+    assert [axes.get_title() for axes in maps] == above
+    assert [axes.get_xlabel() for axes in maps] == below
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"names": "library"}, "2 maps would be called 'camzoo'"),
+        ({"names": "metod"}, "unknown kind of names 'metod': did you mean method"),
+        ({"colours": "viridsi"}, "unknown colour map 'viridsi': did you mean viridis"),
+    ],
+)
+def test_names_that_tell_nothing_and_colours_that_are_none(options, said) -> None:
+    with pytest.raises(RequestError, match=said):
+        figures.comparison(study([heatmap(raw(seed)) for seed in range(3)]), **options)
+
+
+def test_columns_and_colours_are_as_asked() -> None:
+    shown = study([heatmap(raw(seed)) for seed in range(5)])
+    figure = figures.comparison(shown, columns=2, colours="viridis")
+    assert len({round(axes.get_position().x0, 6) for axes in panels(figure)}) == 3
+    expected = render.overlay(shown.pictures[0], render.at_size(shown.cells[0].heatmap, 0, (16, 24)), "viridis")
+    np.testing.assert_allclose(panels(figure)[1].images[0].get_array(), expected, rtol=0, atol=1 / 255)
+
+
+def test_vector_figures_are_the_same_twice_and_have_letters() -> None:
+    shown = study([heatmap(raw())])
+    pdf, svg = ([figures.vector(figures.comparison(shown), kind, 100) for _ in range(2)] for kind in ("pdf", "svg"))
+    assert pdf[0] == pdf[1]
+    assert svg[0] == svg[1]
+    assert pdf[0].startswith(b"%PDF")
+    assert b"CIDFontType2" in pdf[0]
+    assert b"/Type3" not in pdf[0]
+    assert ElementTree.fromstring(svg[0]).tag.endswith("svg")
+    assert svg[0].count(b"<image") == len(panels(figures.comparison(shown))) + 1  # and the scale
+
+
+def test_the_resolution_is_as_asked() -> None:
+    figure = figures.comparison(study([heatmap(raw())]))
+    with Image.open(io.BytesIO(figures.png(figure, 50))) as image:
+        assert image.size == pytest.approx(50 * figure.get_size_inches(), abs=1)
 
 
 def test_options_are_part_of_the_title() -> None:
@@ -170,7 +283,7 @@ def test_a_map_that_shows_nothing_says_so() -> None:
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
 def test_no_text_breaks_a_figure(text) -> None:
-    rows = (Row(0, text, text, 3, text, 1.0, 0.5), Row(0, text, text, None, "", 1.0, None))
+    rows = (Row(0, text, text, 3, text, 1.0, 0.5, *[text] * 3), Row(0, text, text, None, "", 1.0, None, *[text] * 3))
     named = Computation("gradcam", text or "b", {"option": text})
     cells = tuple(
         cell
@@ -181,7 +294,7 @@ def test_no_text_breaks_a_figure(text) -> None:
             Cell(row, Computation("third"), Status.OK, "", 0.1, heatmap(raw(1))),
         )
     )
-    shown = replace(study(cells, rows=2), rows=rows, model=text, layer=text, layout=text)
+    shown = replace(study(cells, rows=2), rows=rows)
     for figure in (figures.comparison(shown), figures.agreement(shown)):
         figures.png(figure)
         assert_inside(figure)
@@ -269,7 +382,7 @@ def test_agreement_is_the_mean_over_rows_where_defined() -> None:
     assert math.isnan(matrix[1, 2])
     texts = " ".join(drawn(figure))
     assert "n/a: b is all zero: because" in texts
-    assert "mean of 2 images or targets" in texts
+    assert "mean of 2 images, targets, layers or models" in texts
     assert_inside(figure)
 
 

@@ -91,6 +91,9 @@ def test_only_maps_are_golden(small_net, images, tmp_path):
     study = camzoo.compare(small_net, images, "gradcam", layer="last_act", target=lambda y: y.sum(1))
     with pytest.raises(RequestError, match="golden maps explain classes"):
         golden.save(study, None, None, tmp_path)
+    both = camzoo.joined(camzoo.compare(small_net, images, layer=layer, target=1) for layer in ("act", "last_act"))
+    with pytest.raises(RequestError, match="golden maps are of one model and layer, not of SmallNet, 2 layers"):
+        golden.save(both, None, None, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -124,6 +125,45 @@ def test_trace_lists_modules_as_they_finish(small_net):
     assert found[0].parameters == 6 * 3 * 9 + 6
     assert found[-1].layout is None
     assert str(found[3].layout) == "6 x 8 channels-first"
+
+
+def test_parameters_are_counted_once_and_memory_where_it_is_new():
+    conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+    net = nn.Sequential(conv, nn.ReLU(inplace=True), conv, nn.ReLU(), nn.Dropout(), nn.Sequential(nn.Flatten()))
+    found = layers.trace(net.eval(), batch(4, 5))
+    image = 3 * 4 * 5 * 4  # bytes of float32
+    assert [(info.parameters, info.cumulative, info.memory) for info in found] == [
+        (81, 81, image),
+        (0, 81, 0),  # in place
+        (81, 81, image),  # the same weights once more
+        (0, 81, image),
+        (0, 81, 0),  # in eval mode the dropout hands on what it is given
+        (0, 81, 0),  # a view
+        (0, 81, 0),
+    ]
+
+
+def test_memory_of_what_the_images_fill_or_is_no_tensor():
+    class Pair(nn.Module):
+        def forward(self, images):
+            return images * 2, images
+
+    class First(nn.Module):
+        def forward(self, pair):
+            return pair[0].double()
+
+    found = layers.trace(nn.Sequential(nn.Identity(), Pair(), First()), batch(4, 5))
+    assert [info.memory for info in found] == [0, 0, 3 * 4 * 5 * 8]
+
+
+@pytest.mark.parametrize(("build", "total"), [(torchvision.models.alexnet, 61_100_840), (lambda: narrow_vit(), None)])
+def test_the_last_cumulative_number(build, total):
+    """A whole model's parameters have been met when its last module is done, but for those of the model itself."""
+    net = seeded(build)
+    found = layers.trace(net, batch(64, 64) if total else batch(32, 32))
+    own = sum(parameter.numel() for parameter in net.parameters(recurse=False))
+    assert found[-1].cumulative + own == (total or sum(parameter.numel() for parameter in net.parameters()))
+    assert all(one.cumulative <= other.cumulative for one, other in itertools.pairwise(found))
 
 
 def narrow_vit(**options) -> nn.Module:

@@ -25,6 +25,7 @@ NAMES = [
     "backends",
     "compare",
     "explain",
+    "joined",
     "methods",
 ]
 

@@ -14,13 +14,15 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from camzoo import figures, store
+from camzoo import figures, report, store
 from camzoo.errors import RequestError
+from camzoo.report import html
 from camzoo.specs import Computation
 from camzoo.study import Cell, Row, Study, compare
 from camzoo.types import Heatmap, Resolution, Stage, Status
 
-WRITTEN = {"agreement.json", "agreement.png", "comparison.png", "maps.npz", "pictures", "results.json"}
+WRITTEN = {"agreement.json", "agreement.png", "comparison.png", "maps.npz", "pictures", "report.html", "results.json"}
+PLACE = ("net", "last", "4 x 6 channels-first")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -42,7 +44,8 @@ def study() -> Study:
     for row in range(2):
         for number, dtype in enumerate(DTYPES):
             computation = Computation("gradcam", "camzoo", {"number": number, "path": "a/b 'ü'"})
-            cells.append(Cell(row, computation, Status.OK, "", 0.5 + row, heatmap(dtype, 10 * row + number)))
+            made = heatmap(dtype, 10 * row + number)
+            cells.append(Cell(row, computation, Status.OK, "", 0.5 + row, made, peak_bytes=2**40 + number))
         cells.append(Cell(row, Computation("occlusion", "captum"), Status.OK, "", 2.0, pixels()))
         nothing = heatmap(method="cam", values=torch.tensor([[[math.nan, math.inf, -0.0, 1.0]]]))
         cells.append(Cell(row, Computation("cam"), Status.OK, "", 0.1, nothing, "not finite in 2 of 4 cells"))
@@ -50,18 +53,20 @@ def study() -> Study:
         cells.append(Cell(row, Computation("lime", "captum"), Status.NOT_INSTALLED, "pip install captum"))
         cells.append(Cell(row, Computation("scorecam", "captum"), Status.FAILED, "ValueError: é 猫 \\ \x00"))
     rows = (
-        Row(0, "猫 $1.png", "logit of class 3", 3, "tiger <cat>", 1.5, 0.1 + 0.2),
-        Row(1, "b.png", "contrast", None, "", -math.inf, None),
+        Row(0, "猫 $1.png", "logit of class 3", 3, "tiger <cat>", 1.5, 0.1 + 0.2, *PLACE, ((3, "tiger <cat>", 0.3),)),
+        Row(1, "b.png", "contrast", None, "", -math.inf, None, "net", "first", "8 x 12 channels-first"),
     )
     pictures = tuple(np.random.default_rng(seed).integers(0, 256, (16, 24, 3), dtype=np.uint8) for seed in range(2))
-    return Study(rows, tuple(cells), pictures, "net", "last", "4 x 6 channels-first", 3, {"versions": {"torch": "1"}})
+    provenance = {"command": ["camzoo", "compare"], "photos": [{"name": "b.png", "sha256": "0f"}]}
+    return Study(rows, tuple(cells), pictures, 3, {"versions": {"torch": "1"}}, provenance)
 
 
 @pytest.fixture
 def blank_figures(monkeypatch) -> None:
-    """Figures take most of the time of saving; most tests are not about them."""
+    """Figures and reports take most of the time of saving; most tests are not about them."""
     for name in ("comparison", "agreement"):
         monkeypatch.setattr(figures, name, lambda *_args, **_options: Figure(figsize=(0.1, 0.1)))
+    monkeypatch.setattr(report, "html", lambda *_args: "")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -78,19 +83,19 @@ def strict(path: Path):
 def test_a_round_trip_is_exact(study, tmp_path) -> None:
     files = study.save(tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN
-    assert files[0].name == "comparison.png"
+    assert files[0].name == "report.html"
     assert all(path.is_file() for path in files)
     loaded = store.load(tmp_path / "out")
     assert loaded.rows[0] == study.rows[0]
+    assert math.isnan(loaded.rows[1].score)
     assert replace(loaded.rows[1], score=-math.inf) == study.rows[1]
     assert loaded.environment == study.environment
-    for name in ("model", "layer", "layout", "seed"):
-        assert getattr(loaded, name) == getattr(study, name)
+    assert (loaded.seed, loaded.provenance) == (study.seed, study.provenance)
     for mine, theirs in zip(loaded.pictures, study.pictures, strict=True):
         np.testing.assert_array_equal(mine, theirs)
         assert mine.dtype == np.uint8
     for mine, theirs in zip(loaded.cells, study.cells, strict=True):
-        for name in ("row", "computation", "status", "reason", "seconds", "warning"):
+        for name in ("row", "computation", "status", "reason", "seconds", "warning", "peak_bytes"):
             assert getattr(mine, name) == getattr(theirs, name), name
         assert str(mine.computation) == str(theirs.computation)
         if theirs.heatmap is None:
@@ -105,6 +110,7 @@ def test_a_round_trip_is_exact(study, tmp_path) -> None:
 
 
 def test_a_loaded_study_is_drawn_and_compared_as_the_first(study, tmp_path) -> None:
+    study = replace(study, rows=(study.rows[0], replace(study.rows[1], score=2.5)))
     study.save(tmp_path / "out")
     loaded = store.load(tmp_path / "out")
     assert figures.png(loaded.figure()) == (tmp_path / "out" / "comparison.png").read_bytes()
@@ -122,7 +128,9 @@ def test_results_are_strict_json_with_all_that_was_asked_and_found(study, tmp_pa
     results = strict(tmp_path / "out" / "results.json")
     assert results["schema_version"] == store.SCHEMA_VERSION
     assert results["environment"] == {"versions": {"torch": "1"}}
-    assert results["problem"] == {"model": "net", "layer": "last", "layout": "4 x 6 channels-first", "seed": 3}
+    assert results["provenance"] == study.provenance
+    assert results["seed"] == 3
+    assert [(row["model"], row["layer"]) for row in results["rows"]] == [("net", "last"), ("net", "first")]
     assert [row["class_index"] for row in results["rows"]] == [3, None]
     assert results["rows"][1]["score"] is None
     assert len(results["cells"]) == len(study.cells) == 18
@@ -135,7 +143,7 @@ def test_results_are_strict_json_with_all_that_was_asked_and_found(study, tmp_pa
             assert entry["target"] == study.rows[cell.row].target
             assert (entry["method"], entry["backend"]) == (cell.computation.method, cell.computation.backend)
             assert (entry["status"], entry["reason"]) == (cell.status, cell.reason)
-            assert entry["seconds"] == cell.seconds
+            assert (entry["seconds"], entry["peak_bytes"]) == (cell.seconds, cell.peak_bytes)
             assert entry["stage"] == (cell.heatmap and cell.heatmap.stage)
             assert (entry["array"] is None) == (cell.heatmap is None)
             assert cell.heatmap is None or maps[entry["array"]].shape == tuple(cell.heatmap.values.shape[1:])
@@ -162,6 +170,25 @@ def test_pictures_and_figures_are_images(study, tmp_path) -> None:
     for name in ("comparison.png", "agreement.png", "pictures/0.png", "pictures/1.png"):
         with Image.open(tmp_path / "out" / name) as image:
             image.load()
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_a_study_that_is_not_finite_is_reported_from_its_folder_too(study, tmp_path) -> None:
+    rows = (replace(study.rows[0], score=math.nan, top=((3, "cat", math.nan),)), study.rows[1])
+    replace(study, rows=rows).save(tmp_path / "out")
+    loaded = store.load(tmp_path / "out")
+    assert math.isnan(loaded.rows[0].score)
+    assert math.isnan(loaded.rows[0].top[0][2])
+    assert "tiger &lt;cat&gt;" in html(loaded)
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_a_name_that_is_no_text_does_not_lose_the_run(study, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(report, "html", lambda study: study.rows[0].name)
+    named = (replace(study.rows[0], name="a\udcffb.png"), study.rows[1])
+    replace(study, rows=named).save(tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == "a?b.png"
+    assert store.load(tmp_path / "out").rows[0].name == "a\udcffb.png"
 
 
 @pytest.mark.usefixtures("blank_figures")
@@ -302,7 +329,7 @@ SPOILT = {
     "no json": spoil("results.json", lambda path: path.write_text("{")),
     "no object": spoil("results.json", lambda path: path.write_text("[]")),
     "empty object": spoil("results.json", lambda path: path.write_text("{}")),
-    "cells missing": spoil("results.json", lambda path: path.write_text('{"schema_version": 1}')),
+    "cells missing": spoil("results.json", lambda path: path.write_text('{"schema_version": 2}')),
     "bytes": spoil("results.json", lambda path: path.write_bytes(b"\xff\xfe\x00")),
     "no maps": spoil("maps.npz", Path.unlink),
     "maps cut": spoil("maps.npz", lambda path: path.write_bytes(path.read_bytes()[:-40])),
@@ -328,6 +355,28 @@ def test_a_damaged_folder_is_told_in_one_line(study, tmp_path, change) -> None:
 def test_a_later_schema_is_told(study, tmp_path) -> None:
     study.save(tmp_path / "out")
     path = tmp_path / "out" / "results.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 99'))
     with pytest.raises(RequestError, match=f"has schema 99, this camzoo reads {store.SCHEMA_VERSION}"):
         store.load(tmp_path / "out")
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_the_first_schema_is_read(study, tmp_path) -> None:
+    """Golden maps outlive a version: what was written for one model and layer becomes that of every row."""
+    study.save(tmp_path / "out")
+    path = tmp_path / "out" / "results.json"
+    results = json.loads(path.read_text())
+    old = {key: results[key] for key in ("environment", "rows", "cells")} | {"schema_version": 1}
+    old["problem"] = dict(zip(("model", "layer", "layout"), PLACE, strict=True)) | {"seed": results["seed"]}
+    for row in old["rows"]:
+        for name in ("model", "layer", "layout", "top"):
+            del row[name]
+    for cell in old["cells"]:
+        del cell["peak_bytes"]
+    path.write_text(json.dumps(old))
+    loaded = store.load(tmp_path / "out")
+    assert loaded.rows[0] == replace(study.rows[0], top=())
+    assert (loaded.model, loaded.layer, loaded.layout, loaded.seed) == (*PLACE, 3)
+    assert loaded.cells[0].peak_bytes is None
+    assert loaded.cells[0].heatmap.values.tobytes() == study.cells[0].heatmap.values.numpy().tobytes()
+    assert loaded.provenance == {}

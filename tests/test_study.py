@@ -14,7 +14,8 @@ import camzoo
 from camzoo import backends, native
 from camzoo.errors import Failed, NotOffered, RequestError
 from camzoo.specs import Computation
-from camzoo.study import compare
+from camzoo.study import _Cost as Cost
+from camzoo.study import compare, joined
 from camzoo.types import Backend, Heatmap, Offer, Resolution, Stage, Status
 
 
@@ -180,6 +181,125 @@ def test_scores_and_probabilities_are_those_of_the_class(small_net, images) -> N
         assert row.target == f"logit of class {row.class_index}"
 
 
+def test_the_five_best_classes_of_each_row(small_net, images) -> None:
+    study = compare(small_net, images[:2], target=[[3, 0], [1, 1]], labels=["zero", "one"])
+    with torch.no_grad():
+        probabilities = small_net(images[:2]).double().softmax(1)
+    for row in study.rows:
+        order = probabilities[row.image].argsort(descending=True).tolist()
+        assert [index for index, _, _ in row.top] == order[:5]
+        names = ("zero", "one", "class 2", "class 3", "class 4")
+        assert [label for _, label, _ in row.top] == [names[index] for index in order]
+        assert [value for *_, value in row.top] == pytest.approx(probabilities[row.image][order].tolist(), abs=1e-7)
+
+
+def test_each_row_knows_its_model_layer_and_grid(small_net, images) -> None:
+    study = compare(small_net, images[:2], layer="act", model_name="net (file a.pt)")
+    assert {(row.model, row.layer, row.layout) for row in study.rows} == {
+        ("net (file a.pt)", "act", "12 x 16 channels-first")
+    }
+    assert study.subject == "net (file a.pt), layer act (12 x 16 channels-first)"
+
+
+def test_memory_is_told_only_where_allocations_are_counted(small_net, images) -> None:
+    study = compare(small_net, images[:1], "gradcam,gradcam@ramp")
+    assert [cell.peak_bytes for cell in study.cells] == [None, None]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_memory_on_a_gpu(small_net, images, monkeypatch) -> None:
+    def greedy(problem, method, options):
+        torch.empty(2**25, dtype=torch.uint8, device=problem.images.device)
+        return ramp(problem, method, options)
+
+    monkeypatch.setitem(FAKES, "greedy", backend("greedy", greedy))
+    study = compare(small_net.cuda(), images[:1].cuda(), "gradcam@ramp,gradcam@greedy,gradcam,layercam")
+    ramps, greedys, one, other = [cell.peak_bytes for cell in study.cells]
+    assert 0 <= ramps < 2**20
+    assert 2**25 <= greedys < 2**25 + 2**20
+    assert abs(one - other) < 2**20
+    assert min(one, other) >= 8 * 6 * 8 * 4  # the activations of the shared capture
+
+
+@pytest.mark.parametrize(("peak", "expected"), [(30, 100), (70, 130), (None, None)])
+def test_what_is_held_of_a_shared_capture_counts_for_each_map_of_ours(peak, expected) -> None:
+    assert Cost(0.1, peak, 0).peak_after(Cost(1.0, 100, 60)) == expected
+
+
+def two(small_net, images, **changes):
+    """Two layers of one model on the same two photos, and what is not the same in the second."""
+    wanted = {"wanted": ["gradcam", "gradcam@refuses"], "names": ["a.png", "b.png"], "target": 1}
+    first = compare(small_net, images[:2], layer="act", **wanted)
+    return [first, compare(small_net, images[:2], layer="last_act", **(wanted | changes))]
+
+
+def test_joined_rows_of_one_photo_stand_together_with_their_own_cells(small_net, images) -> None:
+    parts = two(small_net, images)
+    study = joined(iter(parts))
+    assert [(row.name, row.layer) for row in study.rows] == [
+        ("a.png", "act"),
+        ("a.png", "last_act"),
+        ("b.png", "act"),
+        ("b.png", "last_act"),
+    ]
+    assert [cell.row for cell in study.cells] == [0, 0, 1, 1, 2, 2, 3, 3]
+    for number, row in enumerate(study.rows):
+        photo, part = number // 2, parts[number % 2]
+        assert row == replace(part.rows[photo], image=photo)
+        assert [cell.heatmap for cell in study.of(number)] == [cell.heatmap for cell in part.of(photo)]
+        assert np.array_equal(study.pictures[row.image], part.pictures[photo])
+    assert len(study.pictures) == 2
+    assert (study.model, study.layer, study.layout) == ("SmallNet", "2 layers", "2 layouts")
+    assert study.subject == "SmallNet, 2 layers"
+    assert list(map(str, study.computations)) == ["gradcam", "gradcam@refuses"]
+    study.figure()
+
+
+def test_joined_models_keep_their_own_view_of_a_photo(small_net, images) -> None:
+    wanted = {"names": ["a.png"], "layer": "act", "target": 1}
+    parts = [
+        compare(small_net, batch[:1], model_name=name, **wanted)
+        for batch, name in ((images, "one"), (images[..., :24], "other"))
+    ]
+    study = joined(parts)
+    assert [(row.image, row.model) for row in study.rows] == [(0, "one"), (1, "other")]
+    assert [picture.shape for picture in study.pictures] == [(24, 32, 3), (24, 24, 3)]
+    assert study.subject == "2 models, layer act"
+
+
+def test_joined_tells_the_environment_and_origin_of_each(small_net, images) -> None:
+    one, other = two(small_net, images)
+    around = {"device": "cpu", "versions": {"torch": "2", "numpy": "2"}}
+    one = replace(one, environment=around, provenance={"seed": 0})
+    study = joined([one, replace(other, environment=around, provenance={"seed": 0})])
+    assert (study.environment, study.provenance) == (around, {"seed": 0})
+    later = {"device": "cpu", "versions": {"torch": "3", "numpy": "2", "timm": "1"}}
+    study = joined([one, replace(other, environment=later)])
+    assert study.environment == {"device": "cpu", "versions": {"torch": "2; 3", "numpy": "2", "timm": "none; 1"}}
+    assert study.provenance == {"joined": [{"seed": 0}, {}]}
+
+
+@pytest.mark.parametrize("changes", [{"wanted": ["gradcam"]}, {"seed": 1}, {"wanted": ["gradcam@refuses", "gradcam"]}])
+def test_what_was_not_asked_alike_is_not_joined(small_net, images, changes) -> None:
+    with pytest.raises(RequestError, match="the same computations and seed"):
+        joined(two(small_net, images, **changes))
+
+
+def test_one_study_is_itself(small_net, images) -> None:
+    study = compare(small_net, images[[0, 1, 0]], names=["a.png", "b.png", "a.png"])
+    assert joined([study]) is study
+
+
+def test_photos_that_look_alike_are_two_where_their_names_are(small_net, images) -> None:
+    parts = [compare(small_net, images[[0, 0]], names=["a.png", "b.png"], layer=layer) for layer in ("act", "last")]
+    assert [row.image for row in joined(parts).rows] == [0, 0, 1, 1]
+
+
+def test_nothing_is_not_joined() -> None:
+    with pytest.raises(RequestError, match="there are no studies"):
+        joined([])
+
+
 def test_a_callable_target_has_its_name(small_net, images) -> None:
     def contrast(outputs):
         return outputs[:, 0] - outputs[:, 1]
@@ -197,6 +317,7 @@ def test_a_model_of_one_output_has_no_probability(images) -> None:
 
     study = compare(seeded(lambda: SmallNet(classes=1)), images[:1])
     assert study.rows[0].probability is None
+    assert study.rows[0].top == ()
     assert study.rows[0].title == "logit of class 0"
 
 
@@ -254,6 +375,7 @@ def test_what_the_study_says_of_itself(small_net, images) -> None:
     assert "tensor" not in repr(study)
     assert len(repr(study)) < 600
     assert study._repr_png_().startswith(b"\x89PNG")
+    assert study._repr_html_().startswith("<iframe")
 
 
 def test_the_seed_reaches_the_backend_and_the_model_is_as_it_was(small_net, images, monkeypatch) -> None:

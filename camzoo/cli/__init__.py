@@ -6,11 +6,11 @@ import io
 import sys
 import traceback
 
-from camzoo.cli import check, compare, listing
+from camzoo.cli import bench, check, compare, figure, listing, report
 from camzoo.cli.application import app
 from camzoo.errors import CamzooError
 
-__all__ = ["app", "check", "compare", "listing", "main"]
+__all__ = ["app", "bench", "check", "compare", "figure", "listing", "main", "report"]
 
 
 def main() -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import importlib.util
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camzoo.cli.saying import progress_bars
@@ -11,15 +17,105 @@ from camzoo.types import Settings
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
     from camzoo.models import Classifier
     from camzoo.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A picture from a file, and the file's hash."""
+
+    name: str
+    picture: Image.Image = field(repr=False)
+    sha256: str
+
+
+def photo_of(path: str) -> Photo:
+    from camzoo import images
+
+    return Photo(Path(path).name, images.read(path), _sha256(Path(path)))
+
+
+def sample_of(name: str) -> Photo:
+    """A photo that scikit-image carries."""
+    from camzoo import images
+
+    picture, package = images.sample(name), importlib.util.find_spec("skimage")
+    assert package is not None
+    assert package.origin is not None
+    return Photo(name, picture, _sha256(Path(package.origin).parent / "data" / images.SAMPLES[name]))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(model: str | None, weights: str | None, seed: int) -> Classifier:
     from camzoo import models
 
     return models.load(model, weights, seed)
+
+
+def load_all(models: Sequence[str], weights: Sequence[str], seed: int) -> list[Classifier]:
+    """Every model that is named, by a name of its own; one model, or weights given once, go with all of the others.
+
+    Raises:
+        RequestError: their numbers do not go together, or two are the same.
+    """
+    named: list[str | None] = list(models) or [None]
+    given: list[str | None] = list(weights) or [None]
+    count = max(len(named), len(given))
+    if not {len(named), len(given)} <= {1, count}:
+        counts = f"{len(named)} models and {len(given)} weights"
+        raise RequestError(f"{counts}: give --weights once for all models or once for each")
+    named, given = named * (count // len(named)), given * (count // len(given))
+    found = [load(model, file, seed) for model, file in zip(named, given, strict=True)]
+    if _twice(found):  # files of one name in two folders: told as they were given
+        found = [
+            replace(each, weights=f"file {file}") if each.weights == f"file {Path(file or '').name}" else each
+            for each, file in zip(found, given, strict=True)
+        ]
+    if again := _twice(found):
+        raise RequestError(f"{again} is named twice: give each --model with its --weights once")
+    if len({id(each.module) for each in found}) < count:  # the weights of the last one would be those of all
+        raise RequestError(f"{found[0].name} is one module that is there once: name a factory that makes a new one")
+    return found
+
+
+def _twice(classifiers: Sequence[Classifier]) -> str:
+    """The first of the models' names that stands for two of them, if there is one."""
+    name, count = Counter(map(title, classifiers)).most_common(1)[0]
+    return name if count > 1 else ""
+
+
+def title(classifier: Classifier) -> str:
+    """A model with its weights, for people to read."""
+    return f"{classifier.name} ({classifier.weights})"
+
+
+def provenance_of(photos: Sequence[Photo], classifiers: Sequence[Classifier], seed: int) -> dict[str, Any]:
+    """What it takes to ask the same again, and to know that it is the same."""
+    return {
+        "command": ["camzoo", *sys.argv[1:]],
+        "photos": [{"name": photo.name, "sha256": photo.sha256} for photo in photos],
+        "weights_sha256": [weights_sha256(classifier.module) for classifier in classifiers],
+        "seed": seed,
+    }
+
+
+def weights_sha256(module: torch.nn.Module) -> str:
+    """The hash of a state dict: of each tensor its name, type, shape and bytes."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def settings_of(chunk: int | None, amp: str | None) -> Settings:
@@ -95,7 +191,7 @@ def study_of(
             names=[name for name, _ in views],
             labels=classifier.labels,
             pictures=[view for _, view in views],
-            model_name=f"{classifier.name} ({classifier.weights})",
+            model_name=title(classifier),
             progress=progress,
             settings=replace(settings, progress=inputs),
         )

@@ -62,9 +62,11 @@ def now_and_then(report: Callable[[int, int], None], pause: float = 10) -> Calla
 
 def summary(result: Study, files: list[Path]) -> None:
     out = stdout()
-    print(f"{result.model}, layer {result.layer} ({result.layout})")
+    print(result.subject)
     for row in result.rows:
-        print(f"{row.name}: {row.title}" + (f", {row.target} {row.score:.3f}" if row.class_index is not None else ""))
+        told = ((result.model, row.model), (result.layer, row.layer))
+        name = ", ".join([row.name, *(own for common, own in told if common != own)])
+        print(f"{name}: {row.title}" + (f", {row.target} {row.score:.3f}" if row.class_index is not None else ""))
     table = Table("computation", "status", "seconds", "stage", "", box=None, header_style="bold")
     for computation in result.computations:
         cells = [cell for cell in result.cells if str(cell.computation) == str(computation)]

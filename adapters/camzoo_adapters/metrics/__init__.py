@@ -1,0 +1,1 @@
+"""What camzoo's metrics borrow from other libraries: each file knows one library."""

@@ -1,0 +1,488 @@
+"""A benchmark as figures, without pyplot: what each contender costs, holds, how its cost grows, and what it buys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from camzoo.errors import RequestError
+from camzoo.lettering import EMPTY, FAINT, INK, Style, fit, width
+from camzoo.timing import scaling as growth
+from camzoo.timing import statistics, words
+from camzoo.timing.samples import Case, Outcome, Run
+from camzoo.timing.statistics import Ranked
+
+# All lengths are in inches, all sizes of letters in points.
+EDGE, LINE, HEAD, TITLE, AXIS, FOOT = 0.12, 0.17, 0.45, 0.22, 0.42, 0.50
+PANEL, VALUES, BETWEEN, MOST_ACROSS = 2.1, 1.0, 0.24, 5
+WIDE, HIGH = 4.4, 4.2
+LETTER, SMALL, HEADLINE = 6.5, 6.0, 9.0
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5f5f5f")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+OWN = "camzoo"
+NOISY = "*"
+Panel = tuple[Axes, list[tuple[int, Ranked]]]
+"""A case: its axes, and its rows with their places from above."""
+Look = tuple[str, str]
+"""A colour and a marker: never a colour alone."""
+
+
+def dots(run: Run) -> Figure:
+    """What each contender costs in forward passes, on a logarithmic scale, with the 95 % interval of its median.
+
+    Rows are contenders, the cheapest first, and columns cases. What is not ranked has a hollow mark or, without
+    samples, its outcome in words.
+    """
+    looks = _looks(run)
+    figure, panels = _table(run, "cost in forward passes of the same model", _cost)
+    costs = [each.summary.forwards for _, placed in panels for _, each in placed if each.summary]
+    for axes, placed in panels:
+        axes.set_xscale("log")
+        axes.set_xlim(*_span([1.0, *(cost.low for cost in costs), *(cost.high for cost in costs)]))
+        _log(axes.xaxis)
+        axes.axvline(1, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+        for at, each in placed:
+            _dot(axes, at, each, looks[each.row.backend])
+    _legend(figure, looks, f"line: 95 % interval of the median   {NOISY} interquartile range above 10 % of the median")
+    return figure
+
+
+def _dot(axes: Axes, at: int, ranked: Ranked, look: Look) -> None:
+    if ranked.summary is None:
+        return _said(axes, at, ranked.why)
+    cost, (colour, marker) = ranked.summary.forwards, look
+    face, ink = (colour, INK) if ranked.place else ("white", FAINT)
+    axes.plot([cost.low, cost.high], [at, at], color=colour, linewidth=1.4, solid_capstyle="butt", zorder=2)
+    axes.plot(cost.middle, at, marker, color=colour, markerfacecolor=face, markersize=4.2, markeredgewidth=0.9)
+    noisy = NOISY if ranked.summary.noisy else ""
+    return _value(axes, at, words.interval(cost) + noisy, ink)
+
+
+def memory(run: Run) -> Figure:
+    """The most memory that each contender holds at a time beyond model and images, as bars; a forward pass beside them.
+
+    Rows are contenders, the smallest first, and columns cases. What was not measured has its outcome in words, and
+    what ran out of memory a hatched bar across the panel.
+    """
+    looks = _looks(run)
+    figure, panels = _table(run, "peak memory of a call beyond model and images", _held)
+    for axes, placed in panels:
+        rows = [each.row for _, each in placed]
+        forwards = [row.forward_peak_bytes for row in rows if row.forward_peak_bytes is not None]
+        most = max([row.peak_bytes or 0 for row in rows] + forwards + [1])
+        axes.set_xlim(0, 1.05 * most)
+        ticks = _round_sizes(most)
+        axes.set_xticks(ticks, [_round_size(tick) for tick in ticks])
+        if forwards:
+            axes.axvline(float(np.median(forwards)), color=INK, linewidth=0.8, linestyle=(0, (3, 2)), zorder=3)
+        for at, each in placed:
+            _bar(axes, at, each, looks[each.row.backend], 1.05 * most)
+    _legend(figure, looks, "dashed line: a plain forward pass")
+    return figure
+
+
+def _bar(axes: Axes, at: int, ranked: Ranked, look: Look, room: float) -> None:
+    row = ranked.row
+    if row.outcome is Outcome.OUT_OF_MEMORY:
+        axes.barh(at, room, 0.62, facecolor=EMPTY, edgecolor=FAINT, hatch="////", linewidth=0)
+        return _value(axes, at, str(row.outcome), FAINT)
+    if row.peak_bytes is None:
+        return _said(axes, at, ranked.why if row.outcome is not Outcome.OK else "not measured")
+    colour, _ = look
+    face = colour if ranked.place else "white"
+    axes.barh(at, row.peak_bytes, 0.62, facecolor=face, edgecolor=colour, linewidth=0.9)
+    return _value(axes, at, words.size(row.peak_bytes), INK if ranked.place else FAINT)
+
+
+def scaling(run: Run) -> Figure:
+    """How the seconds of a call grow with what varies in a run, with the exponent of a power law at each line's end.
+
+    Raises:
+        RequestError: nothing varies: neither batch nor size, and the run names no scenario.
+    """
+    lines = growth.lines(run)
+    if not lines:
+        raise RequestError("nothing to scale along: give several batches or sizes, as in --batch 1,2,4,8")
+    looks = _looks(run) | {"": (INK, "")}
+    cases = list(dict.fromkeys(line.case for line in lines))
+    common, apart = _captions(cases, growth.along(run) or "")
+    most = max(sum(line.case == case for line in lines) for case in cases)
+    right = max(width(fit(_ending(line), LETTER, 4.0), LETTER) for line in lines) + 0.3
+    high = max(HIGH, 0.15 * most)
+    figure, panels = _plots(cases, apart, "how cost grows", common, run.command, right, high)
+    for axes, case in zip(panels, cases, strict=True):
+        shown = [line for line in lines if line.case == case]
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(growth.label(run), fontsize=LETTER, color=INK)
+        axes.set_ylabel("seconds of a call", fontsize=LETTER, color=INK)
+        for line in shown:
+            _curve(axes, line, looks[line.backend])
+        sizes = sorted({point.size for line in shown for point in line.points})
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        _log(axes.yaxis)
+        _endings(axes, [line for line in shown if line.points], looks)
+        lost = [line for line in shown if not line.points]
+        for number, line in enumerate(lost):
+            style: Style = {"fontsize": SMALL, "color": FAINT, "parse_math": False, "transform": axes.transAxes}
+            axes.text(0.03, 0.97 - 0.035 * number, fit(_ending(line), SMALL, WIDE * 0.9), va="top", **style)
+    _legend(figure, {name: look for name, look in looks.items() if name}, "exponent b of seconds ~ size^b [95 %]")
+    return figure
+
+
+def _curve(axes: Axes, line: growth.Line, look: Look) -> None:
+    colour, marker = look
+    x = [point.size for point in line.points]
+    y = [point.seconds.middle for point in line.points]
+    low = [point.seconds.middle - point.seconds.low for point in line.points]
+    high = [point.seconds.high - point.seconds.middle for point in line.points]
+    style: Style = {"color": colour, "linewidth": 1.0, "linestyle": "-" if marker else (0, (3, 2))}
+    face = "white" if line.notes else colour
+    axes.errorbar(x, y, [low, high], marker=marker or None, markersize=3.6, markerfacecolor=face, capsize=0, **style)
+
+
+def _ending(line: growth.Line) -> str:
+    """What stands at the end of a line."""
+    exponent = f" {words.interval(line.fit.exponent)}" if line.fit else ""
+    missing = "; ".join(f"{why.partition(':')[0]} at {size:g}" for size, why in line.missing)
+    return f"{line.name}{exponent}{f' ({missing})' if missing else ''}"
+
+
+def _endings(axes: Axes, lines: Sequence[growth.Line], looks: dict[str, Look]) -> None:
+    """Names at the right, in the order of the lines' ends and never over each other, with a thin lead to each."""
+    axes.autoscale_view()  # so that places are known before anything is drawn
+    ends = [axes.transAxes.inverted().transform(axes.transData.transform(_end(line))) for line in lines]
+    step = 0.145 / (axes.get_position().height * _figure(axes).get_figheight())
+    for line, (x, y), at in zip(lines, ends, _spread([float(y) for _, y in ends], step), strict=True):
+        colour = looks[line.backend][0]
+        style: Style = {"transform": axes.transAxes, "clip_on": False}
+        axes.plot([x, 1.0, 1.03], [y, at, at], color=colour, linewidth=0.4, alpha=0.6, **style)
+        text = fit(_ending(line), LETTER, 4.0)
+        axes.text(1.04, at, text, fontsize=LETTER, color=colour, va="center", parse_math=False, **style)
+
+
+def _end(line: growth.Line) -> tuple[float, float]:
+    return line.points[-1].size, line.points[-1].seconds.middle
+
+
+def _spread(wanted: Sequence[float], step: float) -> list[float]:
+    """Places near the wanted ones, in their order and at least a step apart, within 0 to 1 where that is possible."""
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    places = [0.0] * len(wanted)
+    below = -math.inf
+    for index in order:
+        below = places[index] = max(wanted[index], below + step)
+    above = max(1.0, step * (len(wanted) - 1))
+    for index in reversed(order):
+        places[index] = min(places[index], above)
+        above = places[index] - step
+    return places
+
+
+def pareto(run: Run) -> Figure:
+    """What a cost buys: distance from the reference against cost in forward passes, both logarithmic.
+
+    The line joins what nothing else is both cheaper and nearer than. Rows without a distance or without samples are
+    listed below the key.
+    """
+    looks = _looks(run)
+    common, apart = _captions(run.cases)
+    ranked = [statistics.ranking(run.of(case)) for case in run.cases]
+    most = max(map(len, ranked))
+    right = 3.3
+    figure, panels = _plots(
+        run.cases, apart, "error against cost", common, run.command, right, max(HIGH, 0.13 * (most + 2))
+    )
+    for axes, rows in zip(panels, ranked, strict=True):
+        _trade(axes, rows, looks)
+    _legend(figure, looks, "grey line: nothing is both cheaper and nearer")
+    return figure
+
+
+def _trade(axes: Axes, rows: Sequence[Ranked], looks: dict[str, Look]) -> None:
+    shown = [each for each in rows if each.summary and math.isfinite(_distance(each))]
+    shown.sort(key=_trade_off)
+    positive = [each.row.distance for each in shown if each.row.distance]
+    floor = min(positive, default=1e-7) / 10
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(*_span([1.0, *(_trade_off(each)[0] for each in shown)]))
+    axes.set_ylim(floor / 2, max([*positive, floor * 100]) * 3)
+    _log(axes.xaxis)
+    axes.yaxis.set_major_locator(LogLocator(10, numticks=9))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.error(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if any(each.row.distance == 0 for each in shown):
+        axes.axhline(floor, color=EMPTY, linewidth=1, zorder=0)
+        style: Style = {"fontsize": SMALL, "color": FAINT, "va": "top", "transform": axes.get_yaxis_transform()}
+        axes.text(0.01, floor * 0.93, "exact", **style)
+    axes.set_xlabel("cost in forward passes", fontsize=LETTER, color=INK)
+    axes.set_ylabel("distance from the reference", fontsize=LETTER, color=INK)
+    points = [(_trade_off(each)[0], max(_trade_off(each)[1], floor)) for each in shown]
+    front = _front(points)
+    axes.step([x for x, _ in front], [y for _, y in front], where="post", color=FAINT, linewidth=0.7, zorder=1)
+    for each, (x, y) in zip(shown, points, strict=True):
+        colour, marker = looks[each.row.backend]
+        face = colour if each.place else "white"
+        axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=4.2, markeredgewidth=0.9)
+    _numbers(axes, points)
+    _key(axes, shown, [each for each in rows if each not in shown], looks)
+
+
+def _distance(ranked: Ranked) -> float:
+    return math.nan if ranked.row.distance is None else ranked.row.distance
+
+
+def _trade_off(ranked: Ranked) -> tuple[float, float]:
+    assert ranked.summary is not None
+    return ranked.summary.forwards.middle, _distance(ranked)
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points than which no other is both cheaper and nearer, from the cheapest on."""
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(points):
+        if not front or y < front[-1][1]:
+            front.append((x, y))
+    return front
+
+
+def _numbers(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """A small number at each point, where there is most room for it."""
+    taken = [tuple(axes.transData.transform(point)) for point in points]
+    points_of = _figure(axes).dpi / 72
+    for number, (x, y) in enumerate(list(taken), 1):
+        angles = [(radius, turn * math.pi / 8) for radius in (6.5, 10, 14, 18) for turn in range(16)]
+        places = [(x + r * points_of * math.cos(a), y + r * points_of * math.sin(a)) for r, a in angles]
+        inside = [place for place in places if axes.bbox.contains(*place)] or places
+        near = [min(1.0, _nearest(place, taken, (x, y)) / (6.5 * points_of)) for place in inside]
+        best = inside[near.index(max(near))]  # the first, and so the nearest, of those with room enough
+        taken.append(best)
+        at = axes.transData.inverted().transform(best)
+        axes.text(at[0], at[1], str(number), fontsize=5, color=INK, ha="center", va="center")
+        if math.dist(best, (x, y)) > 8 * points_of:
+            axes.plot([points[number - 1][0], at[0]], [points[number - 1][1], at[1]], color=FAINT, linewidth=0.3)
+
+
+def _nearest(place: tuple[float, float], taken: Sequence[tuple[float, float]], own: tuple[float, float]) -> float:
+    return min((math.dist(place, other) for other in taken if other != own), default=math.inf)
+
+
+def _key(axes: Axes, shown: Sequence[Ranked], rest: Sequence[Ranked], looks: dict[str, Look]) -> None:
+    """The names of the numbers at the right, and below them what is not in the picture, and why."""
+    step = 0.13 / (axes.get_position().height * _figure(axes).get_figheight())
+    style: Style = {"transform": axes.transAxes, "fontsize": SMALL, "va": "top", "parse_math": False}
+    for number, each in enumerate(shown, 1):
+        cost, error = _trade_off(each)
+        at = 1 - (number - 1) * step
+        colour = looks[each.row.backend][0] if each.place else FAINT
+        axes.text(1.07, at, str(number), color=colour, ha="right", **style)
+        axes.text(1.085, at, fit(each.row.contender, SMALL, 1.75), color=colour, **style)
+        axes.text(1.085 + 2.25 / WIDE, at, words.number(cost), color=INK, ha="right", **style)
+        axes.text(1.085 + 2.65 / WIDE, at, words.error(error), color=INK, ha="right", **style)
+    for number, each in enumerate(rest, len(shown) + 1):
+        why = each.why or "no finite distance"
+        text = fit(f"{each.row.contender}: {why}", SMALL, 2.75)
+        axes.text(1.085, 1 - number * step, text, color=FAINT, **style)
+
+
+def _looks(run: Run) -> dict[str, Look]:
+    """A colour and a marker for each backend, camzoo first, the others by name."""
+    names = sorted({row.backend for row in run.rows}, key=lambda name: (name != OWN, name))
+    return {name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]) for at, name in enumerate(names)}
+
+
+def _cost(ranked: Ranked) -> float | None:
+    return ranked.summary.forwards.middle if ranked.summary else None
+
+
+def _held(ranked: Ranked) -> float | None:
+    return ranked.row.peak_bytes
+
+
+def _table(run: Run, what: str, figure_of: Callable[[Ranked], float | None]) -> tuple[Figure, list[Panel]]:
+    """Empty panels, one for each case, with the contenders' names at the left: smallest first, unmeasured last."""
+    ranked = [statistics.ranking(run.of(case)) for case in run.cases]
+    names = _ordered(ranked, figure_of)
+    across = min(MOST_ACROSS, len(ranked))
+    down = math.ceil(len(ranked) / across)
+    margin = EDGE + max(width(fit(name, LETTER, 2.6), LETTER) for name in names) + 0.1
+    tall = LINE * len(names)
+    wide, high = margin + across * (PANEL + VALUES + BETWEEN), HEAD + down * (TITLE + tall + AXIS) + FOOT
+    common, apart = _captions(run.cases)
+    figure = _headed(wide, high, what, common, run.command)
+    panels: list[Panel] = []
+    for number, rows in enumerate(ranked):
+        line, column = divmod(number, across)
+        left = margin + column * (PANEL + VALUES + BETWEEN)
+        bottom = high - HEAD - line * (TITLE + tall + AXIS) - TITLE - tall
+        axes = figure.add_axes((left / wide, bottom / high, PANEL / wide, tall / high))
+        _bare(axes, fit(apart[number], LETTER, PANEL + VALUES, "bold"))
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_yticks(range(len(names)), [fit(name, LETTER, 2.6) for name in names] if column == 0 else [])
+        axes.tick_params(axis="y", length=0, labelsize=LETTER)
+        for text in axes.get_yticklabels():
+            text.set_parse_math(False)
+        axes.hlines(range(len(names)), 0, 1, color=EMPTY, linewidth=0.7, transform=axes.get_yaxis_transform(), zorder=0)
+        panels.append((axes, [(names.index(each.row.contender), each) for each in rows]))
+    return figure, panels
+
+
+def _ordered(ranked: Sequence[Sequence[Ranked]], figure_of: Callable[[Ranked], float | None]) -> list[str]:
+    """Contenders by the geometric mean of a figure over the cases; those without a place or a figure come last."""
+    rows: dict[str, list[Ranked]] = {}
+    for each in (each for case in ranked for each in case):
+        rows.setdefault(each.row.contender, []).append(each)
+
+    def key(name: str) -> tuple[bool, bool, float, str]:
+        logs = [math.log(max(found, 1e-9)) for each in rows[name] if (found := figure_of(each)) is not None]
+        placed = any(each.place for each in rows[name])
+        return not logs, not placed, float(np.mean(logs)) if logs else 0.0, name
+
+    return sorted(rows, key=key)
+
+
+def _plots(
+    cases: Sequence[Case], apart: Sequence[str], title: str, common: str, command: str, right: float, high: float
+) -> tuple[Figure, list[Axes]]:
+    """Empty plots, one for each case, two across, with room at the right of each."""
+    left, across = 0.55, min(2, len(cases))
+    down = math.ceil(len(cases) / across)
+    block = left + WIDE + right
+    wide, tall = across * block + EDGE, HEAD + down * (TITLE + high + AXIS) + FOOT
+    figure = _headed(wide, tall, title, common, command)
+    panels = []
+    for number, name in enumerate(apart):
+        line, column = divmod(number, across)
+        bottom = tall - HEAD - line * (TITLE + high + AXIS) - TITLE - high
+        axes = figure.add_axes(((column * block + left) / wide, bottom / tall, WIDE / wide, high / tall))
+        _bare(axes, fit(name, LETTER, WIDE, "bold"))
+        axes.spines[["left", "bottom"]].set_visible(True)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+        panels.append(axes)
+    return figure, panels
+
+
+def _headed(wide: float, high: float, title: str, common: str, command: str) -> Figure:
+    """An empty figure: above what it shows and what all cases have in common, below the command line that made it."""
+    figure = Figure(figsize=(wide, high), dpi=160, facecolor="white")
+    room = wide - 2 * EDGE
+    style: Style = {"ha": "left", "parse_math": False}
+    figure.text(
+        EDGE / wide, 1 - 0.1 / high, fit(title, HEADLINE, room), fontsize=HEADLINE, color=INK, va="top", **style
+    )
+    figure.text(
+        EDGE / wide, 1 - 0.28 / high, fit(common, LETTER, room), fontsize=LETTER, color=FAINT, va="top", **style
+    )
+    figure.text(EDGE / wide, 0.07 / high, fit(command, SMALL, room), fontsize=SMALL, color=FAINT, va="bottom", **style)
+    return figure
+
+
+def _legend(figure: Figure, looks: dict[str, Look], said: str) -> None:
+    """Who has which colour and mark, and what else is to be known."""
+    wide, high = figure.get_size_inches()
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4.2, label=fit(name, SMALL, 2))
+        for name, (colour, marker) in looks.items()
+    ]
+    handles.append(Line2D([], [], color=FAINT, marker="o", linestyle="", markersize=4.2, markerfacecolor="white"))
+    handles[-1].set_label("not ranked")
+    place = (EDGE / wide, 0.32 / high)
+    style: Style = {"frameon": False, "fontsize": SMALL, "borderpad": 0, "borderaxespad": 0, "handletextpad": 0.1}
+    style |= {"columnspacing": 1.2, "handlelength": 1.6, "labelcolor": INK}
+    legend = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=place, ncols=len(handles), **style)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    below = fit(said, SMALL, wide - 2 * EDGE)
+    figure.text(EDGE / wide, 0.185 / high, below, fontsize=SMALL, color=FAINT, va="bottom")
+
+
+def _figure(axes: Axes) -> Figure:
+    found = axes.get_figure(root=True)
+    assert found is not None
+    return found
+
+
+def _bare(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=LETTER, fontweight="bold", color=INK, loc="left", pad=4, parse_math=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(labelsize=SMALL, length=2, colors=FAINT, labelcolor=INK)
+
+
+def _said(axes: Axes, at: int, why: str) -> None:
+    """Words in place of a mark."""
+    style: Style = {"transform": axes.get_yaxis_transform(), "fontsize": SMALL, "color": FAINT, "va": "center"}
+    style |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}, "style": "italic", "parse_math": False}
+    axes.text(0.01, at, fit(why, SMALL, PANEL + VALUES - 0.1), **style)
+
+
+def _value(axes: Axes, at: int, text: str, colour: str) -> None:
+    """A number at the right of a panel."""
+    axes.text(1.03, at, text, transform=axes.get_yaxis_transform(), fontsize=SMALL, color=colour, va="center")
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of a logarithmic axis: with a margin, and never so near that ticks are missing."""
+    low, high = min(values), max(values)
+    high = max(high, 3 * low)
+    margin = (high / low) ** 0.05
+    return low / margin, high * margin
+
+
+def _log(axis: Any) -> None:
+    """Ticks of a logarithmic axis as plain numbers; 1, 2, 5 where there are few decades."""
+    low, high = axis.get_view_interval()
+    few = high / low < 200
+    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if few else (1,), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _round_sizes(most: float, ticks: int = 4) -> list[float]:
+    """Round numbers of bytes from 0 to a most: 1, 2 or 5 times a power of ten of their unit."""
+    unit = 1024.0 ** min(3, int(math.log(most, 1024)))
+    rough = most / unit / ticks
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+    return [number * step * unit for number in range(int(most / unit / step) + 1)]
+
+
+def _round_size(count: float) -> str:
+    number, _, unit = words.size(count).partition(" ")
+    return f"{float(number.replace(',', '')):g} {unit}" if count else "0"
+
+
+WORDS: dict[str, Callable[[Any], str]] = {
+    "model": str,
+    "weights": lambda value: f"{value} weights" if value == "random" else f"weights {value}" if value else "",
+    "layer": lambda value: f"layer {value}" if value else "",
+    "batch": lambda value: f"{value} image{'s'[: value != 1]} at a time",
+    "size": lambda value: f"{value} x {value} pixels",
+    "dtype": str,
+    "channels_last": lambda value: "channels-last" if value else "",
+    "device": str,
+    "scope": lambda value: {"map": "map on the device", "array": "full-size array on the host"}[value],
+    "seed": lambda value: f"seed {value}" if value else "",
+}
+
+
+def _captions(cases: Sequence[Case], without: str = "") -> tuple[str, list[str]]:
+    """What all cases have in common, and for each what sets it apart."""
+    shown = [name for name in WORDS if name != without]
+    same = [name for name in shown if len({getattr(case, name) for case in cases}) == 1]
+    common = ", ".join(text for name in same if (text := WORDS[name](getattr(cases[0], name))))
+    apart = [_told(case, [name for name in shown if name not in same]) for case in cases]
+    return common, apart
+
+
+def _told(case: Case, names: Sequence[str]) -> str:
+    return ", ".join(text for name in names if (text := WORDS[name](getattr(case, name))))

@@ -1,0 +1,268 @@
+"""`bench`: fresh processes take turns over the cases; every sample is kept at once, so that nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camzoo.errors import Failed, RequestError
+from camzoo.timing import conditions, contenders, record
+from camzoo.timing.record import Line
+from camzoo.timing.samples import Case, Outcome, Run
+from camzoo.timing.worker import Pass, Plan
+
+ROUNDS, PROCESSES = 15, 3
+BUDGET = 60.0
+"""Seconds in one process after which a contender has no further round."""
+
+Progress = Callable[[int, int, str, str], None]
+"""Called with the number of processes done, their number, what the process at work does, and who is at work in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What makes two runs the same.
+
+    Attributes:
+        cases: the work.
+        names: the contenders, as `contenders.expand` gives them.
+        rounds: of each process.
+        processes: how many take the time.
+        full_check: verdicts come from the whole check in place of its quick problems.
+        budget: seconds in one process after which a contender has no further round.
+    """
+
+    cases: tuple[Case, ...]
+    names: tuple[str, ...]
+    rounds: int = ROUNDS
+    processes: int = PROCESSES
+    full_check: bool = False
+    budget: float = BUDGET
+
+
+def bench(
+    request: Request,
+    folder: Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """Measures what contenders cost.
+
+    Every process is a fresh one: first all contenders are examined (verdict, counts, distance), then each process
+    goes through its rounds, then memory is measured by itself. What is measured is in samples.jsonl at once;
+    bench.json is written at the end, and where the run is interrupted.
+
+    Args:
+        request: the work, and who does it.
+        folder: where it is kept.
+        resume: goes on with the same run in the folder.
+        command: the command line that makes it again.
+        progress: called as work goes on.
+
+    Raises:
+        RequestError: the request does not make sense, or the folder holds something else.
+        Failed: a process died before it had begun.
+        KeyboardInterrupt: what was measured until then is kept.
+    """
+    record.check_free(folder, resume)
+    identities = [contenders.identity(name) for name in request.names]
+    device = torch.device(request.cases[0].device)
+    around = conditions.fixed(device)
+    log = _resumed(request, folder, around) if resume else _Log(folder, [_header(request, command, around)])
+    log.begin({"kind": "begin", "resumed": resume, **conditions.now(device)})
+
+    def finish(finished: bool) -> Run:
+        told = [line for line in log.lines if line["kind"] in ("begin", "end")]
+        rows = record.rows(request.cases, identities, log.lines)
+        run = Run(rows, log.lines[0]["command"], {**log.lines[0]["environment"], "times": told}, finished)
+        record.save(run, folder / record.FILE)
+        return run
+
+    try:
+        _work(request, log, progress)
+    except KeyboardInterrupt:
+        if log.kept:
+            finish(False)
+        raise
+    log.add({"kind": "end", **conditions.now(device)})
+    return finish(True)
+
+
+class _Log:
+    """The lines of a run: in memory, and in its folder as soon as there is something to keep."""
+
+    def __init__(self, folder: Path, lines: list[Line], kept: int = 0) -> None:
+        self.folder, self.lines, self.kept = folder, lines, kept
+
+    def begin(self, line: Line) -> None:
+        """Takes a line that is kept along with the next one, so that a refused request leaves nothing behind."""
+        self.lines.append(line)
+
+    def add(self, line: Line) -> None:
+        """Keeps a line at once."""
+        self.lines.append(line)
+        for each in self.lines[self.kept :]:
+            record.append(self.folder, each)
+        self.kept = len(self.lines)
+
+
+def _header(request: Request, command: str, around: Mapping[str, Any]) -> Line:
+    plain = json.loads(json.dumps(asdict(request)))
+    return {"kind": "run", "request": plain, "command": command, "environment": dict(around)}
+
+
+SAME = ("cpu", "device", "threads", "versions", "flags")
+"""What has to be the same where a run goes on."""
+
+
+def _resumed(request: Request, folder: Path, around: Mapping[str, Any]) -> _Log:
+    """The lines of the run in a folder.
+
+    Raises:
+        RequestError: it is another run, or was begun on another machine.
+    """
+    lines = record.read_lines(folder)
+    header = lines[0] if lines else {}
+    if header.get("request") != _header(request, "", around)["request"]:
+        raise RequestError(f"{folder} holds another run, of {header.get('command') or 'nobody'}: give its options, or --out")
+    if other := [name for name in SAME if header["environment"].get(name) != json.loads(json.dumps(around[name]))]:
+        raise RequestError(f"{folder} was begun with another {' and '.join(other)}: name another folder with --out")
+    return _Log(folder, lines, len(lines))
+
+
+def _work(request: Request, log: _Log, progress: Progress | None) -> None:
+    """Every process of a run, as far as there is something left for it."""
+    passes = [
+        *((Pass.EXAMINE, 0) for _ in (0,)),
+        *((Pass.TIME, process) for process in range(request.processes)),
+        (Pass.MEMORY, 0),
+    ]
+    todo = [(kind, process, number) for kind, process in passes for number in range(len(request.cases))]
+    for done, (kind, process, number) in enumerate(todo):
+        says = f"{request.cases[number].name}: {kind}" + (f", process {process + 1}" if kind is Pass.TIME else "")
+        while (plan := _plan(request, log.lines, kind, process, number)).left:
+            at = _process(plan, number, log, lambda name: progress and progress(done, len(todo), says, name))
+            if at is None:
+                break
+            log.add(at)
+    if progress:
+        progress(len(todo), len(todo), "", "")
+
+
+def _plan(request: Request, lines: Sequence[Line], kind: Pass, process: int, number: int) -> Plan:
+    """What is left for a process, from what was kept so far."""
+    of_case = [line for line in lines if line.get("case") == number]
+    out = {line["contender"] for line in of_case if line["kind"] == "outcome"}
+    samples: dict[str, list[float]] = {name: [] for name in request.names}
+    for line in of_case:
+        if line["kind"] == "sample" and line["process"] == process:
+            samples[line["contender"]].append(line["seconds"])
+    kept = {Pass.EXAMINE: "examined", Pass.MEMORY: "memory"}.get(kind)
+    ready = {line["contender"] for line in of_case if line["kind"] == kept}
+    if kind is Pass.TIME:
+        enough = (name for name, had in samples.items() if len(had) >= request.rounds or sum(had) >= request.budget)
+        ready = set(enough)
+    device = request.cases[number].device
+    verdicts = {
+        line["contender"]: (line["verdict_of_check"])
+        for line in lines
+        if line["kind"] == "examined" and request.cases[line["case"]].device == device
+    }
+    return Plan(
+        kind,
+        request.cases[number],
+        request.names,
+        tuple(name for name in request.names if name not in out | ready),
+        process,
+        request.rounds,
+        samples,
+        request.budget,
+        request.full_check,
+        verdicts,
+    )
+
+
+def _process(plan: Plan, number: int, log: _Log, tick: Callable[[str], object]) -> Line | None:
+    """Runs one process; keeps what it says.
+
+    Returns:
+        None where it came to its end, else what has become of the contender with which it died.
+
+    Raises:
+        RequestError: the case does not make sense.
+        Failed: the process died before any contender was at work.
+    """
+    at = ""
+    with tempfile.TemporaryDirectory() as aside, tempfile.TemporaryFile() as errors:
+        path = Path(aside) / "plan.json"
+        path.write_text(json.dumps(asdict(plan)), encoding="utf-8")
+        child = _start(path, plan.kind, errors)
+        try:
+            for line in _conversation(child):
+                if line["kind"] == "refused":
+                    raise RequestError(line["reason"])
+                at = line["contender"]
+                if line["kind"] == "at":
+                    tick(at)
+                else:
+                    log.add({"case": number, **line})
+            code = child.wait()
+        finally:
+            child.kill()
+            child.wait()
+        if not code:
+            return None
+        errors.seek(0)
+        said = (errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
+    if not at:
+        raise Failed(f"a process ended with code {code} before it had begun: {said}")
+    return {"kind": "outcome", "case": number, "contender": at, **_death(code, said)}
+
+
+def _start(path: Path, kind: Pass, errors: Any) -> subprocess.Popen[str]:
+    quiet = {"TQDM_DISABLE": "1"}  # progress bars of libraries
+    if kind is Pass.MEMORY:
+        # What is freed goes back to the system at once (glibc), so that the resident set shows what tensors hold.
+        quiet["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    return subprocess.Popen(
+        [sys.executable, "-m", "camzoo.timing.worker", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | quiet,
+    )
+
+
+def _conversation(child: subprocess.Popen[str]) -> Iterator[Line]:
+    """What a process says, line by line; it goes on once it is answered."""
+    assert child.stdout
+    assert child.stdin
+    for text in child.stdout:
+        yield json.loads(text)
+        try:
+            child.stdin.write("\n")
+            child.stdin.flush()
+        except BrokenPipeError:  # it died after it had spoken: the code tells
+            return
+
+
+def _death(code: int, said: str) -> dict[str, str]:
+    """What to say of a process that died at work."""
+    if code == -signal.SIGKILL:
+        return {"outcome": Outcome.OUT_OF_MEMORY, "reason": "the process was killed, as the system does for memory"}
+    how = f"signal {-code}" if code < 0 else f"code {code}"
+    return {"outcome": Outcome.FAILED, "reason": f"the process died ({how}): {said}".rstrip(": ")}

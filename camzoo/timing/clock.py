@@ -1,0 +1,80 @@
+"""Takes the time of one call, the device synchronised on both sides; and warms up until calls are alike.
+
+`torch.utils.benchmark.Timer` is not built on: it sets the number of threads to one, runs every statement twice before
+`timeit(1)`, and gives means of blocks, where every single call is kept here and paired with the forward passes beside
+it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+ALIKE = 0.05
+"""By how much the medians of three calls and of the three before may differ once a contender is warm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The time of one call.
+
+    Attributes:
+        seconds: wall clock, the device synchronised on both sides.
+        device_seconds: by CUDA events, on a CUDA device.
+    """
+
+    seconds: float
+    device_seconds: float | None = None
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until a device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> Timing:
+    """The time of one call. What it gives is let go after the clock was read."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
+    synchronise(device)
+    began = time.perf_counter()
+    for event in events[:1]:
+        event.record()
+    result = work()
+    for event in events[1:]:
+        event.record()
+    synchronise(device)
+    seconds = time.perf_counter() - began
+    del result
+    return Timing(seconds, events[0].elapsed_time(events[1]) / 1000 if events else None)
+
+
+def steady(call: Callable[[], float], most: int = 12, patience: float = 3.0) -> tuple[float, int]:
+    """Calls until the medians of the last three calls and of the three before are within 5 %.
+
+    Args:
+        call: makes one call on the timed path, and gives its seconds.
+        most: how many calls to make after the first.
+        patience: seconds after which no further call is made.
+
+    Returns:
+        The seconds of the very first call, and the number of calls after it.
+    """
+    seconds = [call()]
+    while len(seconds) <= most and sum(seconds) < patience and not _alike(seconds[1:]):
+        seconds.append(call())
+    return seconds[0], len(seconds) - 1
+
+
+def _alike(seconds: list[float]) -> bool:
+    if len(seconds) < 6:
+        return False
+    before, last = statistics.median(seconds[-6:-3]), statistics.median(seconds[-3:])
+    return abs(last - before) <= ALIKE * before

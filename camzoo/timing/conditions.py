@@ -1,0 +1,85 @@
+"""Under what conditions a benchmark was run: machine, load, clocks, versions, flags."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camzoo.environment import environment
+
+CPUINFO = Path("/proc/cpuinfo")
+
+GPU = ("name", "driver_version", "power.limit")
+GPU_NOW = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
+
+COLLECTION = "the garbage collector is off within a round and runs between rounds"
+
+
+def fixed(device: torch.device) -> dict[str, Any]:
+    """What stays as it is during a run, as plain values that JSON can hold. No name of a user or host is in it."""
+    return environment(device) | {
+        "cpu": cpu(),
+        "gpu": _nvidia(GPU) if device.type == "cuda" else {},
+        "flags": flags(),
+        "commit": commit(),
+        "garbage collection": COLLECTION,
+    }
+
+
+def now(device: torch.device) -> dict[str, Any]:
+    """What changes during a run: load, and the clocks, temperature, power and throttling of a GPU."""
+    load = list(os.getloadavg()) if hasattr(os, "getloadavg") else []
+    return {"load": load} | ({"gpu": _nvidia(GPU_NOW)} if device.type == "cuda" else {})
+
+
+def cpu() -> str:
+    """The CPU's model."""
+    try:
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def flags() -> dict[str, Any]:
+    """The switches of PyTorch that change what the same code costs."""
+    return {
+        "matmul precision": torch.get_float32_matmul_precision(),
+        "tf32 in convolutions": torch.backends.cudnn.allow_tf32,
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+    }
+
+
+def commit() -> str:
+    """The commit of a checkout, with a mark where files were changed; "" where camzoo is installed without one."""
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():
+        return ""
+    return _said("git", "-C", str(folder), "describe", "--always", "--dirty", "--tags")
+
+
+def _nvidia(names: tuple[str, ...]) -> dict[str, str]:
+    """What nvidia-smi says of the first GPU that is seen; nothing where it is not there."""
+    said = _said("nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader")
+    values = (said.splitlines() or [""])[0].split(", ")
+    return dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
+
+
+def _said(*command: str) -> str:
+    """What a program says; "" where it is not there or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,180 @@
+"""Counts what one call does: passes, rows, runs of the autograd engine, waits of the host, copies, operations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from camzoo.timing.samples import Counts
+
+aten = torch.ops.aten
+
+READS = frozenset({aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten._unique2})
+"""Operations whose result, or its shape, the host has to know: each waits for a GPU."""
+
+COPIES = frozenset({aten.clone, aten.copy_, aten._to_copy})
+"""Operations that copy tensors as they are."""
+
+READ_ON_HOST = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
+"""How the values of a tensor on the CPU are read; on another device each of them has to copy first."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted so far; see `Counts`."""
+
+    forwards: int = 0
+    images: int = 0
+    tail_rows: int = 0
+    backwards: int = 0
+    synchronisations: int = 0
+    copied_bytes: int = 0
+    flops: int = 0
+
+
+class _Operations(TorchDispatchMode):
+    """Counts operations and copies as PyTorch dispatches them, those of the backward pass included."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self.tally = tally
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        packet = func._overloadpacket
+        if packet not in flop_registry and packet not in READS | COPIES:
+            with self:  # in inference mode composite operations come whole
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        if packet in flop_registry:
+            self.tally.flops += flop_registry[packet](*args, **kwargs, out_val=result)
+        elif packet in COPIES:
+            self.tally.copied_bytes += result.nbytes
+        self.tally.synchronisations += packet in READS or _brings_home(args, result)
+        return result
+
+
+class _Reads(TorchFunctionMode):
+    """Counts reads of a tensor on the CPU that are not dispatched as an operation."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self.tally = tally
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.tally.synchronisations += func in READ_ON_HOST
+        return func(*args, **(kwargs or {}))
+
+
+def count(work: Callable[[], Any], model: nn.Module, images: torch.Tensor) -> tuple[Counts, Any]:
+    """What one call does, and what it gives.
+
+    Args:
+        work: the call.
+        model: the model that it runs.
+        images: what the model takes; a plain forward pass is counted beside it, and shows which layer is the last.
+
+    Returns:
+        The counts, and the call's result.
+    """
+    last, plain = _forward(model, images)
+    with _watched(model, last, images.device) as tally:
+        result = work()
+    values = {name: getattr(tally, name) for name in Tally.__slots__}
+    return Counts(**values, flops_of_forward=plain), result
+
+
+def _forward(model: nn.Module, images: torch.Tensor) -> tuple[nn.Module, int]:
+    """The last module without children that runs in a forward pass, and the operations of the pass."""
+    ran: list[nn.Module] = []
+
+    def leave(module: nn.Module, _inputs: object, _output: object) -> None:
+        if not any(True for _ in module.children()):
+            ran.append(module)
+
+    tally, handle = Tally(), register_module_forward_hook(leave)
+    try:
+        with torch.inference_mode(), _Operations(tally):
+            model(images)
+    finally:
+        handle.remove()
+    return ran[-1] if ran else model, tally.flops
+
+
+@contextmanager
+def _watched(model: nn.Module, last: nn.Module, device: torch.device) -> Iterator[Tally]:
+    """Counts for a while; hooks and wrappers are gone afterwards."""
+    tally = Tally()
+
+    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        rows = len(inputs[0]) if inputs and isinstance(inputs[0], torch.Tensor) else 0
+        if module is model:
+            tally.forwards += 1
+            tally.images += rows
+        if module is last:
+            tally.tail_rows += rows
+
+    with ExitStack() as stack:
+        handle = register_module_forward_pre_hook(enter)
+        stack.callback(handle.remove)
+        stack.enter_context(_engine(tally))
+        stack.enter_context(_debugged(tally, device) if device.type == "cuda" else _Operations(tally))
+        if device.type == "cpu":
+            stack.enter_context(_Reads(tally))
+        yield tally
+
+
+@contextmanager
+def _engine(tally: Tally) -> Iterator[None]:
+    """Counts runs of the autograd engine, by the one function through which `grad` and `backward` start it."""
+    autograd: Any = torch.autograd
+    run = autograd._engine_run_backward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        tally.backwards += 1
+        return run(*args, **kwargs)
+
+    autograd._engine_run_backward = counted
+    try:
+        yield
+    finally:
+        autograd._engine_run_backward = run
+
+
+@contextmanager
+def _debugged(tally: Tally, device: torch.device) -> Iterator[None]:
+    """The operations, and what CUDA itself says of waits where that is more."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as said, _Operations(tally):
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    waits = sum("synchronizing CUDA operation" in str(each.message) for each in said)
+    tally.synchronisations = max(tally.synchronisations, waits)
+
+
+def _brings_home(args: Any, result: Any) -> bool:
+    """Whether a tensor came from a device to the host."""
+    if not isinstance(result, torch.Tensor) or result.device.type != "cpu":
+        return False
+    return any(isinstance(each, torch.Tensor) and each.device.type != "cpu" for each in args)
+
+
+def as_mapping(counts: Counts) -> Mapping[str, int]:
+    """The counts as plain values."""
+    return {name: getattr(counts, name) for name in Counts.__slots__}

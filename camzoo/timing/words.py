@@ -1,0 +1,42 @@
+"""Figures as short texts, the same in the terminal, on the page and in the figures."""
+
+from __future__ import annotations
+
+from camzoo.timing.statistics import Interval
+
+KIB = 1024
+
+
+def number(value: float) -> str:
+    """Three digits or so: 0.012, 1.07, 12.3, 3,046."""
+    if abs(value) >= 99.95:
+        return f"{value:,.0f}"
+    if abs(value) >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+def interval(found: Interval) -> str:
+    """A figure with its interval: 1.07 [1.05, 1.10]."""
+    return f"{number(found.middle)} [{number(found.low)}, {number(found.high)}]"
+
+
+def seconds(value: float) -> str:
+    """A time in the unit that suits it, from microseconds to days."""
+    for limit, unit, name in ((9.995e-4, 1e-6, "us"), (0.9995, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min")):
+        if value < limit:
+            return f"{number(value / unit)} {name}"
+    return f"{number(value / 3600)} h" if value < 48 * 3600 else f"{number(value / 86400)} days"
+
+
+def size(count: float) -> str:
+    """Bytes, in the unit that suits them."""
+    for power, name in enumerate(("B", "KiB", "MiB")):
+        if count < 999.5 * KIB**power:
+            return f"{number(count / KIB**power) if power else int(count)} {name}"
+    return f"{number(count / KIB**3)} GiB"
+
+
+def error(value: float) -> str:
+    """One digit is enough to see an order of magnitude; what is exact is 0."""
+    return "0" if value == 0 else f"{value:.0e}" if value < 0.01 else f"{value:.2g}"

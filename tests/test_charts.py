@@ -1,0 +1,275 @@
+"""Figures of benchmarks, read back from the artists: every row is in them, nothing overlaps or is cut off."""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from dataclasses import replace
+
+import matplotlib
+import pytest
+from matplotlib.text import Text
+from synthetic import ENVIRONMENT, failed, row, run
+
+from camzoo import charts, lettering
+from camzoo.errors import RequestError
+from camzoo.timing.samples import Case, Outcome, Scope
+
+FIGURES = {"dots": charts.dots, "memory": charts.memory, "pareto": charts.pareto}
+NOISE = {"processes": 2, "rounds": 4}
+
+
+def rows(case: Case | None = None, many: int = 0):
+    names = [
+        "gradcam",
+        "gradcam@captum",
+        "layercam@torchcam",
+        "scorecam",
+        *(f"m{n}@pytorch-grad-cam" for n in range(many)),
+    ]
+    found = [
+        row(name, 1.1 * 1.22**at, case, seed=at, distance=10.0 ** (at % 7 - 7), **NOISE)
+        for at, name in enumerate(names)
+    ]
+    found[1] = replace(found[1], verdict="differs, known", verdict_reason="centred")
+    found.append(failed("sscam", Outcome.OUT_OF_MEMORY, "44 GiB", case))
+    found.append(failed("legrad", Outcome.NOT_OFFERED, "no attention", case))
+    return found
+
+
+def growing(sizes=(1, 2, 4), power: float = 1.0, seed: int = 0):
+    return [
+        row(name, cost, Case("net", batch=size), seed=seed + size, forward=0.01 * size**power, **NOISE)
+        for size in sizes
+        for name, cost in (("gradcam", 1.1), ("gradcam@captum", 3.0))
+    ]
+
+
+def drawn(figure) -> list[str]:
+    return [text for artist in figure.findobj(Text) if (text := artist.get_text())]
+
+
+def out_of_view(figure) -> set:
+    """Labels of ticks beyond the ends of their axis, which matplotlib keeps and does not draw."""
+    unseen = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+            if not low <= tick.get_loc() <= high:
+                unseen |= {tick.label1, tick.label2}
+    return unseen
+
+
+def assert_legible(figure) -> None:
+    """No text leaves the figure, and none covers another."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    boxes = []
+    unseen = out_of_view(figure)
+    for artist in figure.findobj(Text):
+        if artist.get_text().strip() and artist.get_visible() and artist not in unseen:
+            box = artist.get_window_extent()
+            assert box.x0 >= -1, artist
+            assert box.y0 >= -1, artist
+            assert box.x1 <= width + 1, artist
+            assert box.y1 <= height + 1, artist
+            boxes.append((box, artist.get_text()))
+    for number, (one, text) in enumerate(boxes):
+        for other, covered in boxes[:number]:
+            apart = (
+                min(one.x1, other.x1) - max(one.x0, other.x0) < 2 or min(one.y1, other.y1) - max(one.y0, other.y0) < 3
+            )
+            assert apart or len(text) <= 2 or len(covered) <= 2, (text, covered)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_row_is_in_the_figure_with_what_became_of_it(name) -> None:
+    texts = " ".join(drawn(FIGURES[name](run(*rows()))))
+    for each in rows():
+        assert each.contender in texts
+    assert "out of memory" in texts
+    assert "not offered: no attention" in texts
+    assert "camzoo bench --model resnet50" in texts
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(("cases", "many"), [(1, 2), (6, 0)])
+def test_nothing_is_cut_off_or_covered(name, cases, many) -> None:
+    models = [Case(f"model{number}", batch=number + 1) for number in range(cases)]
+    assert_legible(FIGURES[name](run(*(each for case in models for each in rows(case, many)))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
+def test_forty_contenders(name) -> None:
+    assert_legible(FIGURES[name](run(*rows(many=36))))
+
+
+def marks(figure):
+    """The lines of one point each, with their places."""
+    return [line for axes in figure.axes for line in axes.lines if len(line.get_xdata()) == 1]
+
+
+def test_a_dot_lies_at_the_median_and_its_line_is_the_interval() -> None:
+    from camzoo.timing import statistics
+
+    shown = row(**NOISE)
+    (axes,) = charts.dots(run(shown)).axes
+    cost = statistics.summary(shown).forwards
+    (dot,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert dot.get_xdata() == [cost.middle]
+    assert [cost.low, cost.high] in [list(line.get_xdata()) for line in axes.lines]
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim()[0] < 1 < cost.high < axes.get_xlim()[1]
+
+
+def test_what_is_not_ranked_is_hollow_and_comes_after_what_is() -> None:
+    figure = charts.dots(run(*rows()))
+    hollow = [line for line in marks(figure) if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == 1
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["gradcam", "layercam@torchcam", "scorecam", "gradcam@captum", "legrad", "sscam"]
+    assert list(hollow[0].get_ydata()) == [3]
+
+
+def test_a_noisy_row_is_marked() -> None:
+    assert any(text.endswith("*") for text in drawn(charts.dots(run(row(within=0.12)))))
+    assert not any(text.endswith("*") for text in drawn(charts.dots(run(row()))))
+
+
+def test_a_backend_has_one_colour_and_mark_in_every_panel() -> None:
+    case = Case("other", scope=Scope.MAP)
+    figure = charts.dots(run(*rows(), row("gradcam@torchcam", 2.0, case), row("gradcam", 1.2, case)))
+    looks = {}
+    for line in marks(figure):
+        looks.setdefault(line.get_marker(), set()).add(line.get_color())
+    assert {len(colours) for colours in looks.values()} == {1}
+    assert looks["o"] == {charts.COLOURS[0]}
+
+
+def test_bars_start_at_zero_and_are_as_long_as_the_memory() -> None:
+    found = [row("a", peak_bytes=3 * 1024**2, **NOISE), row("b", peak_bytes=1024**2, **NOISE)]
+    axes = charts.memory(run(*found, row("c", peak_bytes=None, **NOISE))).axes[0]
+    assert sorted(bar.get_width() for bar in axes.patches) == [1024**2, 3 * 1024**2]
+    assert axes.get_xlim()[0] == 0
+    assert "not measured" in drawn(axes.figure)
+
+
+def test_what_ran_out_of_memory_is_hatched() -> None:
+    axes = charts.memory(run(*rows())).axes[0]
+    (bar,) = [bar for bar in axes.patches if bar.get_hatch()]
+    assert bar.get_width() == pytest.approx(axes.get_xlim()[1])
+
+
+def test_lines_go_through_the_medians_and_end_with_their_exponent() -> None:
+    figure = charts.scaling(run(*growing(power=0.8)))
+    texts = drawn(figure)
+    assert any(text.startswith(("gradcam 0.8", "gradcam 0.7")) for text in texts), texts
+    assert any(text.startswith("a plain forward pass 0.80") for text in texts)
+    assert "images at a time" in texts
+    assert_legible(figure)
+
+
+def test_what_has_no_size_left_is_told() -> None:
+    missing = [
+        failed("gradcam", Outcome.OUT_OF_MEMORY, "no", Case("net", batch=8)),
+        failed("x", Outcome.FAILED, "broke", Case("net")),
+    ]
+    texts = " ".join(drawn(charts.scaling(run(*growing(), *missing))))
+    assert "(out of memory at 8)" in texts
+    assert "x (failed at 1)" in texts
+
+
+def test_a_run_in_which_nothing_varies_does_not_scale() -> None:
+    with pytest.raises(RequestError, match="nothing to scale along"):
+        charts.scaling(run(*rows()))
+
+
+def test_the_front_has_what_nothing_beats() -> None:
+    assert charts._front([(2, 1e-3), (1, 1e-2), (3, 1e-2), (4, 1e-7), (1.5, 2e-2)]) == [(1, 1e-2), (2, 1e-3), (4, 1e-7)]
+
+
+def test_an_exact_map_and_one_without_a_distance() -> None:
+    found = [
+        row("exact", distance=0.0, **NOISE),
+        row("near", 2.0, distance=1e-6, **NOISE),
+        row("lost", distance=math.nan, **NOISE),
+        row("far", distance=math.inf, **NOISE),
+        row("none", distance=None, **NOISE),
+    ]
+    figure = charts.pareto(run(*found))
+    texts = drawn(figure)
+    assert "exact" in texts
+    for name in ("lost", "far", "none"):
+        assert f"{name}: no finite distance" in texts
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "places"),
+    [
+        ([0.1, 0.9], [0.1, 0.9]),
+        ([0.5, 0.5, 0.5], [0.5, 0.6, 0.7]),
+        ([0.99, 0.98, 0.2], [1.0, 0.9, 0.2]),
+        ([0.0] * 12, [index / 10 for index in range(12)]),
+    ],
+)
+def test_ends_are_spread(wanted, places) -> None:
+    assert charts._spread(wanted, 0.1) == pytest.approx(places)
+
+
+BROKEN = {
+    "dollars": "costs $5 or $x^{2$ and \\frac",
+    "markup": "<script>alert(1)</script> & [bold]x[/bold]",
+    "long": "supercalifragilistic" * 40,
+    "foreign": "Größe Ñandú 猫 \U0001f638 \udcff",
+    "control": "one\ntwo\tthree\x00\x1b[31m",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
+def test_no_text_breaks_a_figure(text) -> None:
+    case = Case(text, weights=text, layer=text, dtype=text, device=text)
+    found = [
+        replace(row(case=case, **NOISE), contender=text, backend=text),
+        replace(failed("x", Outcome.FAILED, text, case)),
+        replace(row("y", case=replace(case, batch=2), **NOISE), verdict=text, verdict_reason=text),
+    ]
+    for draw in (*FIGURES.values(), charts.scaling):
+        assert_legible(draw(run(*found, command=text)))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_run_in_which_nothing_worked_is_drawn_too(name) -> None:
+    assert_legible(
+        FIGURES[name](run(failed("sscam", Outcome.OUT_OF_MEMORY), failed("x", Outcome.NOT_INSTALLED, "pip")))
+    )
+
+
+def test_a_figure_can_be_made_in_a_thread_and_leaves_matplotlib_alone() -> None:
+    before, made = dict(matplotlib.rcParams), []
+    thread = threading.Thread(target=lambda: made.append(charts.dots(run(row(**NOISE)))))
+    thread.start()
+    thread.join()
+    assert len(made) == 1
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_line_fits_or_ends_in_dots() -> None:
+    assert lettering.fit("short", 8, 3) == "short"
+    cut = lettering.fit("a long line of text", 8, 0.5)
+    assert cut.endswith("...")
+    assert lettering.width(cut, 8) <= 0.5
+
+
+def test_scenarios_are_drawn_over_what_they_vary() -> None:
+    sizes = {"one": 1, "two": 2, "four": 4}
+    scenario = {"along": "contender", "label": "methods", "sizes": sizes, "lines": dict.fromkeys(sizes, "together")}
+    found = [row(name, 1 + 0.1 * size, seed=size, **NOISE) for name, size in sizes.items()]
+    texts = drawn(charts.scaling(run(*found, environment=ENVIRONMENT | {"scenario": scenario})))
+    assert "methods" in texts
+    assert sum(text.startswith("together 0.") for text in texts) == 1
