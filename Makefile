@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint readme conformance wheel-test clean
+.PHONY: help demo test lint readme conformance docs wheel-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ conformance: $(READY)  ## check every method of every library, and write docs/co
 	$(BIN)/camzoo check
 	cp camzoo-check/conformance.md docs/conformance.md
 
+docs: $(READY)  ## build the site into site/, without a warning
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 wheel-test: $(READY)  ## build the wheel, install it in a fresh environment, run the suite against it from outside
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m build --quiet --wheel
@@ -43,4 +46,4 @@ wheel-test: $(READY)  ## build the wheel, install it in a fresh environment, run
 	rm -rf .venv-wheel
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .venv-wheel dist build demo-out camzoo-out camzoo-check .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-wheel dist site build demo-out camzoo-out camzoo-check .pytest_cache .mypy_cache .ruff_cache

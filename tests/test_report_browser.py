@@ -280,6 +280,12 @@ def test_the_difference_is_of_normalised_maps_with_zero_in_the_middle(browser) -
     away = values(0, OCCLUSION, size) - values(0, LAYERCAM, size)
     drawn = np.abs(browser.map(0, OCCLUSION) - coloured(away, "RdBu_r", -1, 1, grey, 0.6)).max(-1)
     assert np.mean(drawn > 1) < 5e-3
+    browser.set("kept", 20)
+    kept = np.abs(browser.map(0, OCCLUSION) - grey).max(-1) > 2
+    assert kept.mean() == pytest.approx(0.2, abs=0.01)
+    assert np.abs(away[kept]).min() >= np.quantile(np.abs(away), 0.8) - 0.01
+    assert away[kept].min() < 0 < away[kept].max()
+    browser.set("kept", 100)
     neutral = render.colour(np.full((1, 1), 0.5), "RdBu_r")[0, 0] * 255
     assert np.abs(browser.map(0, LAYERCAM) - (0.6 * neutral + 0.4 * grey)).max() <= 1
     np.testing.assert_array_equal(browser.map(0, GRADCAM), browser.map(0, TWICE))
@@ -342,6 +348,7 @@ def test_two_maps_blink_at_one_place(browser) -> None:
     stands = browser.text("#panel-blink .who")
     time.sleep(0.6)
     assert browser.text("#panel-blink .who") == stands
+    browser.press("b", "ESCAPE")  # closing stops it too
     assert browser.run("return document.getElementById('blink').getAttribute('aria-pressed')") == "false"
 
 
@@ -518,6 +525,12 @@ def test_the_data_can_be_taken_away(browser) -> None:
     np.testing.assert_allclose(first["values"], study.of(1)[LAYERCAM].heatmap.values[0], atol=1e-4)
     lines = taken["camzoo-agreement.csv"].splitlines()
     assert len(lines) == 1 + 3 * len(NAMES) * (len(NAMES) - 1) // 2
+
+
+def test_the_command_can_be_taken_away(browser) -> None:
+    browser.run("document.getElementById('copy').click()")
+    browser.wait("return ['Copied', 'Selected'].includes(document.getElementById('copy').textContent)")
+    assert browser.run("return String(getSelection())").strip() == f"camzoo compare '{EVIL}.png' --seed 3"
 
 
 def test_it_works_in_a_frame_of_a_notebook(browser) -> None:

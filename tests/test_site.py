@@ -147,7 +147,8 @@ def test_every_sign_of_every_formula_is_drawn(formulas):
 
 
 def test_only_formulas_are_drawn(formulas):
-    page = '<code>alpha="paper"</code> <code>x = 1</code> <pre><span></span><code>y = 2\n</code></pre> <code>a &lt; b = c</code>'
+    page = '<code>alpha="paper"</code> <code>x = 1</code> <code>a &lt; b = c</code> '
+    page += "<pre><span></span><code>y = 2\n</code></pre>"
     found = formulas.of_docstrings(page)
     assert found.count("<math ") == 2
     assert '<code>alpha="paper"</code>' in found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,16 +21,17 @@ from camzoo.cli.saying import stdout
 from camzoo.errors import RequestError, unknown
 
 if TYPE_CHECKING:
-    from camzoo.timing.bench import Progress
+    from camzoo.timing.bench import Progress, Request
     from camzoo.timing.samples import Case, Run
+    from camzoo.timing.statistics import Ranked
 
-METHODS = "gradcam@*,gradcam++@*,layercam@*,hirescam@*,xgradcam@*,eigencam@*,eigengradcam,ablationcam"
+METHODS = "gradcam@*,gradcam++@*,layercam@*,hirescam@*,xgradcam@*,eigencam@*,eigengradcam@*,ablationcam"
+"""What is measured where nothing is named: whatever takes a few forward passes."""
 
-QUICK = (
-    "gradcam@*,gradcam++,gradcam++@torchcam,layercam,layercam@torchcam,hirescam,hirescam@captum,eigencam,ablationcam"
-)
+QUICK = "gradcam@*,gradcam++,gradcam++@torchcam,layercam,layercam@torchcam,hirescam@captum,eigencam,ablationcam"
+QUICK_ROUNDS, CALIBRATION_ROUNDS = 5, 3
 
-DTYPES = {"float32": "float32", "bf16": "bfloat16", "bfloat16": "bfloat16", "fp16": "float16", "float16": "float16"}
+DTYPES = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16", "bfloat16": "bfloat16", "float16": "float16"}
 
 
 @app.command()
@@ -42,70 +43,78 @@ def bench(
     own: Annotated[list[str] | None, typer.Option(help="Yours: package.module:thing=gradcam, or =gradcam/raw.")] = None,
     device: DeviceOption = "cpu",
     batch: Annotated[str, typer.Option(help="Images at a time, several with commas.")] = "1",
-    size: Annotated[str | None, typer.Option(help="Pixels of a side, several with commas; the model's own.")] = None,
+    size: Annotated[str, typer.Option(help="Pixels of a side, several with commas.")] = "224",
     dtype: Annotated[str, typer.Option(help="float32, bf16 or fp16, several with commas.")] = "float32",
-    scope: Annotated[str, typer.Option(help="What the work ends with: array (full-size, host), map, or both.")] = "array",
+    scope: Annotated[str, typer.Option(help="Where the work ends: array (full-size, host), map, or both.")] = "array",
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Weights and images laid out so.")] = False,
     rounds: Annotated[int | None, typer.Option(min=1, help="Of each process; 15.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Fresh processes that take the time.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="A dozen contenders, few rounds.")] = False,
-    check: Annotated[str, typer.Option(help="quick, or full: all problems and promises of the check.")] = "quick",
+    check: Annotated[str, typer.Option(help="quick, or full: all problems and promises of `camzoo check`.")] = "quick",
+    plan: Annotated[bool, typer.Option("--plan", help="What many images would cost, from a few calls.")] = False,
+    images: Annotated[int, typer.Option(min=1, help="How many, for --plan.")] = 50_000,
+    compare: Annotated[tuple[Path, Path] | None, typer.Option(help="Two earlier runs: what got slower?")] = None,
     seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="Folder for samples, results and figures.")] = Path("camzoo-bench"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
-    """Measure what explanations cost: in forward passes of the same model, seconds and bytes."""
+    """Measure what explanations cost: in forward passes of the same model, in seconds and in bytes."""
+    if compare:
+        _compare(*compare)
+        return
     from camzoo.timing import bench as bench_
     from camzoo.timing import contenders
 
     device_of(device)
     if check not in ("quick", "full"):
-        raise unknown("extent of the check", check, ("quick", "full"))
-    cases = _cases(model or [None], weights, layer, device, batch, size, dtype, scope, channels_last, seed)
-    names = contenders.expand(methods or (QUICK if quick else METHODS), own or [])
-    request = bench_.Request(cases, tuple(names), rounds or (5 if quick else bench_.ROUNDS), processes, check == "full")
-    line = shlex.join(["camzoo", *(word for word in sys.argv[1:] if word != "--resume")])
-    try:
-        with _progress() as progress:
-            run = bench_.bench(request, out, resume=resume, command=line, progress=progress)
-    except KeyboardInterrupt:
-        print(f"camzoo: interrupted; what was measured is in {out}; go on with: {line} --resume", file=sys.stderr)
-        raise typer.Exit(130) from None
-    _report(run, out)
+        raise unknown("extent for --check", check, ("quick", "full"))
+    cases = _cases(model or [""], weights, layer, device, batch, size, dtype, scope, channels_last, seed)
+    names = contenders.expand(methods or ([] if own else QUICK if quick else METHODS), own or ())
+    few = CALIBRATION_ROUNDS if plan else QUICK_ROUNDS if quick else bench_.ROUNDS
+    run = _measured(bench_.Request(cases, tuple(names), rounds or few, processes, check == "full"), out, resume)
+    _ranking(run)
+    if plan:
+        _plan(run, images)
+    print("wrote\n" + "\n".join(f"  {path}" for path in _files(run, out)))
 
 
 def _cases(
-    models: list[str] | list[None],
+    models: list[str],
     weights: str | None,
     layer: str | None,
     device: str,
     batch: str,
-    size: str | None,
+    size: str,
     dtype: str,
     scope: str,
     channels_last: bool,
     seed: int,
 ) -> tuple[Case, ...]:
-    """Every case that the options name."""
+    """Every case that the options name.
+
+    Raises:
+        RequestError: something in them does not exist.
+    """
     from camzoo import sources
     from camzoo.models import DEFAULT
     from camzoo.timing.samples import Case, Scope
 
-    for each in dtype.split(","):
-        if each not in DTYPES:
-            raise unknown("dtype", each, DTYPES)
-    if scope not in ("both", *Scope):
-        raise unknown("scope", scope, ("both", *Scope))
-    scopes = list(Scope) if scope == "both" else [Scope(scope)]
     named = [model or DEFAULT for model in models]
     for model in named:
         sources.find(model)  # a name that nobody has is refused before any work is done
-    return tuple(
+    kinds = [kind.strip() for kind in dtype.split(",")]
+    for kind in kinds:
+        if kind not in DTYPES:
+            raise unknown("dtype", kind, DTYPES)
+    if scope not in ("both", *Scope):
+        raise unknown("scope", scope, ("both", *Scope))
+    ends = list(Scope) if scope == "both" else [Scope(scope)]
+    every = itertools.product(named, kinds, _numbers("--batch", batch), _numbers("--size", size), ends)
+    cases = (
         Case(model, weights, layer, count, pixels, DTYPES[kind], device, end, seed, channels_last)
-        for model, kind, count, pixels, end in itertools.product(
-            named, dtype.split(","), _numbers("--batch", batch), _numbers("--size", size or "224"), scopes
-        )
+        for model, kind, count, pixels, end in every
     )
+    return tuple(dict.fromkeys(cases))
 
 
 def _numbers(option: str, text: str) -> list[int]:
@@ -114,22 +123,35 @@ def _numbers(option: str, text: str) -> list[int]:
     Raises:
         RequestError: they are something else.
     """
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise RequestError(f"{option} takes whole numbers, as in {option} 1,8; not {text!r}")
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        raise RequestError(f"{option} takes whole numbers above 0, as in {option} 1,8; not {text!r}")
     return [int(part) for part in parts]
+
+
+def _measured(request: Request, out: Path, resume: bool) -> Run:
+    """The run; where it is interrupted, it is said how to go on."""
+    from camzoo.timing import bench as bench_
+
+    line = shlex.join(["camzoo", *(word for word in sys.argv[1:] if word != "--resume")])
+    try:
+        with _progress() as progress:
+            return bench_.bench(request, out, resume=resume, command=line, progress=progress)
+    except KeyboardInterrupt:
+        print(f"camzoo: interrupted; what was measured is in {out}; go on with: {line} --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Progress on stderr; drawn only when something has changed, so that nothing runs beside what is timed."""
+    """Progress on stderr, drawn only when something has changed: nothing runs beside what is timed."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        said: list[str] = []
+        said: set[str] = set()
 
         def line(done: int, total: int, process: str, _name: str) -> None:
             if process and process not in said:
-                said.append(process)
+                said.add(process)
                 print(f"[{done + 1}/{total}] {process}", file=sys.stderr, flush=True)
 
         yield line
@@ -140,22 +162,85 @@ def _progress() -> Iterator[Progress]:
         task = bar.add_task("", total=None)
 
         def draw(done: int, total: int, process: str, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=escape(f"{process}  {name}"), refresh=True)
+            words = escape(f"{process}: {name}" if name else process)
+            bar.update(task, completed=done, total=total, description=words, refresh=True)
 
         yield draw
 
 
-def _report(run: Run, folder: Path) -> None:
-    """The ranking, and what is not in it."""
-    for case in run.cases:
-        table = Table("contender", "outcome", "verdict", "forwards", "ms", "first ms", "MB", box=None, header_style="bold", title=case.name)
-        for row in run.of(case):
-            import statistics
+def _ranking(run: Run) -> None:
+    """A table for each case: who has a place, and after them who has none, and why."""
+    from camzoo.timing import statistics
 
-            ratio = f"{statistics.median(s.forwards for s in row.samples):.2f}" if row.samples else ""
-            ms = f"{1000 * statistics.median(s.seconds for s in row.samples):.1f}" if row.samples else ""
-            first = f"{1000 * max(row.first):.0f}" if row.first else ""
-            peak = f"{row.peak_bytes / 1e6:.1f}" if row.peak_bytes is not None else ""
-            table.add_row(escape(row.contender), row.outcome, row.verdict, ratio, ms, first, peak)
-        stdout().print(table)
-    print("wrote\n" + "\n".join(f"  {folder / name}" for name in ("bench.json", "samples.jsonl")))
+    console = stdout()
+    for case in run.cases:
+        table = Table(
+            *("", "contender", "forwards [95 %]", "seconds", "first", "memory", "passes", "distance", ""),
+            title=escape(case.name),
+            title_justify="left",
+            box=None,
+            header_style="bold",
+        )
+        for ranked in statistics.ranking(run.of(case)):
+            table.add_row(*map(escape, _told(ranked)))
+        console.print(table)
+
+
+def _told(ranked: Ranked) -> Sequence[str]:
+    """The cells of one row."""
+    from camzoo.timing import words
+
+    row, summary, counts = ranked.row, ranked.summary, ranked.row.counts
+    figures = ["", "", ""]
+    if summary:
+        first = words.seconds(summary.first) if summary.first is not None else ""
+        noisy = "*" if summary.noisy else ""
+        figures = [words.interval(summary.forwards) + noisy, words.seconds(summary.seconds), first]
+    return (
+        str(ranked.place or ""),
+        row.contender,
+        *figures,
+        words.size(row.peak_bytes) if row.peak_bytes is not None else "",
+        f"{counts.forwards}+{counts.backwards}" if counts else "",
+        words.error(row.distance) if row.distance is not None else "",
+        ranked.why or (f"tie: {', '.join(ranked.ties)}" if ranked.ties else ""),
+    )
+
+
+def _plan(run: Run, images: int) -> None:
+    """What many images would cost."""
+    from camzoo.timing import planning
+
+    for case in run.cases:
+        print(f"\n{case.name}")
+        for each in planning.plan(run, images):
+            if each.case == case:
+                print(f"  {each}")
+
+
+def _files(run: Run, out: Path) -> list[Path]:
+    """Draws what the run shows; gives every file, the one to look at first before the others."""
+    from camzoo import charts, figures
+    from camzoo.timing import record, scaling
+
+    drawn = {"cost": charts.dots, "memory": charts.memory, "pareto": charts.pareto}
+    drawn |= {"scaling": charts.scaling} if scaling.along(run) else {}
+    paths = []
+    for name, draw in drawn.items():
+        paths.append(out / f"{name}.png")
+        paths[-1].write_bytes(figures.png(draw(run)))
+    return [*paths, out / record.FILE, out / record.LINES]
+
+
+def _compare(old: Path, new: Path) -> None:
+    """What has become slower or faster between two runs; 1 where something has become slower."""
+    from camzoo.timing import comparing, record
+
+    before, after = record.load(old), record.load(new)
+    for difference in comparing.differences(before, after):
+        print(f"not alike: {difference}")
+    changes = comparing.compare(before, after)
+    for change in changes:
+        print(change)
+    if any(change.worse for change in changes):
+        raise typer.Exit(1)

@@ -81,23 +81,26 @@ def bench(
     device = torch.device(request.cases[0].device)
     around = conditions.fixed(device)
     log = _resumed(request, folder, around) if resume else _Log(folder, [_header(request, command, around)])
-    log.begin({"kind": "begin", "resumed": resume, **conditions.now(device)})
-
-    def finish(finished: bool) -> Run:
-        told = [line for line in log.lines if line["kind"] in ("begin", "end")]
-        rows = record.rows(request.cases, identities, log.lines)
-        run = Run(rows, log.lines[0]["command"], {**log.lines[0]["environment"], "times": told}, finished)
-        record.save(run, folder / record.FILE)
-        return run
-
+    log.begin({"kind": "before", "now": conditions.now(device)})
     try:
         _work(request, log, progress)
     except KeyboardInterrupt:
         if log.kept:
-            finish(False)
+            log.add({"kind": "after", "now": conditions.now(device)})
+            record.save(_run(request, identities, log.lines, finished=False), folder / record.FILE)
         raise
-    log.add({"kind": "end", **conditions.now(device)})
-    return finish(True)
+    log.add({"kind": "after", "now": conditions.now(device)})
+    run = _run(request, identities, log.lines, finished=True)
+    record.save(run, folder / record.FILE)
+    return run
+
+
+def _run(request: Request, identities: Sequence[tuple[str, str, str, str]], lines: list[Line], finished: bool) -> Run:
+    """The Run that the lines tell of; what was resumed has several times before and after."""
+    header, *rest = lines
+    times = {kind: [line["now"] for line in rest if line["kind"] == kind] for kind in ("before", "after")}
+    rows = record.rows(request.cases, identities, rest)
+    return Run(rows, header["command"], {**header["environment"], **times}, finished)
 
 
 class _Log:
@@ -136,7 +139,9 @@ def _resumed(request: Request, folder: Path, around: Mapping[str, Any]) -> _Log:
     lines = record.read_lines(folder)
     header = lines[0] if lines else {}
     if header.get("request") != _header(request, "", around)["request"]:
-        raise RequestError(f"{folder} holds another run, of {header.get('command') or 'nobody'}: give its options, or --out")
+        raise RequestError(
+            f"{folder} holds another run, of {header.get('command') or 'nobody'}: give its options, or --out"
+        )
     if other := [name for name in SAME if header["environment"].get(name) != json.loads(json.dumps(around[name]))]:
         raise RequestError(f"{folder} was begun with another {' and '.join(other)}: name another folder with --out")
     return _Log(folder, lines, len(lines))
@@ -144,67 +149,63 @@ def _resumed(request: Request, folder: Path, around: Mapping[str, Any]) -> _Log:
 
 def _work(request: Request, log: _Log, progress: Progress | None) -> None:
     """Every process of a run, as far as there is something left for it."""
-    passes = [
-        *((Pass.EXAMINE, 0) for _ in (0,)),
-        *((Pass.TIME, process) for process in range(request.processes)),
-        (Pass.MEMORY, 0),
-    ]
+    timing = [(Pass.TIME, process) for process in range(request.processes)]
+    passes = [(Pass.EXAMINE, 0), *timing, (Pass.MEMORY, 0)]
     todo = [(kind, process, number) for kind, process in passes for number in range(len(request.cases))]
     for done, (kind, process, number) in enumerate(todo):
         says = f"{request.cases[number].name}: {kind}" + (f", process {process + 1}" if kind is Pass.TIME else "")
+
+        def tick(name: str, done: int = done, says: str = says) -> None:
+            if progress:
+                progress(done, len(todo), says, name)
+
+        # Where a process dies with a contender, that one is out, and a fresh one goes on with what is left.
         while (plan := _plan(request, log.lines, kind, process, number)).left:
-            at = _process(plan, number, log, lambda name: progress and progress(done, len(todo), says, name))
-            if at is None:
-                break
-            log.add(at)
+            _process(plan, number, log, tick)
     if progress:
         progress(len(todo), len(todo), "", "")
 
 
 def _plan(request: Request, lines: Sequence[Line], kind: Pass, process: int, number: int) -> Plan:
     """What is left for a process, from what was kept so far."""
+    case = request.cases[number]
     of_case = [line for line in lines if line.get("case") == number]
-    out = {line["contender"] for line in of_case if line["kind"] == "outcome"}
-    samples: dict[str, list[float]] = {name: [] for name in request.names}
+    taken: dict[str, list[float]] = {name: [] for name in request.names}
     for line in of_case:
         if line["kind"] == "sample" and line["process"] == process:
-            samples[line["contender"]].append(line["seconds"])
-    kept = {Pass.EXAMINE: "examined", Pass.MEMORY: "memory"}.get(kind)
-    ready = {line["contender"] for line in of_case if line["kind"] == kept}
+            taken[line["contender"]].append(line["seconds"])
     if kind is Pass.TIME:
-        enough = (name for name, had in samples.items() if len(had) >= request.rounds or sum(had) >= request.budget)
-        ready = set(enough)
-    device = request.cases[number].device
-    verdicts = {
-        line["contender"]: (line["verdict_of_check"])
-        for line in lines
-        if line["kind"] == "examined" and request.cases[line["case"]].device == device
-    }
+        ready = {name for name, had in taken.items() if len(had) >= request.rounds or sum(had) >= request.budget}
+    else:
+        ready = {line["contender"] for line in of_case if line["kind"] == KEPT[kind]}
+    out = {line["contender"] for line in of_case if line["kind"] == "outcome"}
+    checked = [line for line in lines if line["kind"] == "examined"]
     return Plan(
         kind,
-        request.cases[number],
+        case,
         request.names,
         tuple(name for name in request.names if name not in out | ready),
         process,
         request.rounds,
-        samples,
+        taken,
         request.budget,
         request.full_check,
-        verdicts,
+        {line["contender"]: line["of_check"] for line in checked if request.cases[line["case"]].device == case.device},
     )
 
 
-def _process(plan: Plan, number: int, log: _Log, tick: Callable[[str], object]) -> Line | None:
-    """Runs one process; keeps what it says.
+KEPT = {Pass.EXAMINE: "examined", Pass.MEMORY: "memory"}
+"""The lines that show that a contender is through with a pass."""
 
-    Returns:
-        None where it came to its end, else what has become of the contender with which it died.
+
+def _process(plan: Plan, number: int, log: _Log, tick: Callable[[str], None]) -> None:
+    """Runs one process; keeps what it says, and of a process that dies with a contender what has become of that.
 
     Raises:
         RequestError: the case does not make sense.
-        Failed: the process died before any contender was at work.
+        Failed: the process died before any contender was at work, or did nothing.
     """
-    at = ""
+    at, before = "", len(log.lines)
     with tempfile.TemporaryDirectory() as aside, tempfile.TemporaryFile() as errors:
         path = Path(aside) / "plan.json"
         path.write_text(json.dumps(asdict(plan)), encoding="utf-8")
@@ -222,13 +223,12 @@ def _process(plan: Plan, number: int, log: _Log, tick: Callable[[str], object]) 
         finally:
             child.kill()
             child.wait()
-        if not code:
-            return None
         errors.seek(0)
         said = (errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
-    if not at:
-        raise Failed(f"a process ended with code {code} before it had begun: {said}")
-    return {"kind": "outcome", "case": number, "contender": at, **_death(code, said)}
+    if code and at:
+        log.add({"kind": "outcome", "case": number, "contender": at, **_death(code, said)})
+    elif len(log.lines) == before:
+        raise Failed(f"a process ended with code {code} and nothing done: {said}")
 
 
 def _start(path: Path, kind: Pass, errors: Any) -> subprocess.Popen[str]:

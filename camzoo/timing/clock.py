@@ -42,7 +42,8 @@ def synchronise(device: torch.device) -> None:
 
 def timed(work: Callable[[], Any], device: torch.device) -> Timing:
     """The time of one call. What it gives is let go after the clock was read."""
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
+    count = 2 if device.type == "cuda" else 0
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(count)]  # type: ignore[no-untyped-call]
     synchronise(device)
     began = time.perf_counter()
     for event in events[:1]:

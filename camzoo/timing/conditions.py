@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import shutil
@@ -25,7 +26,7 @@ def fixed(device: torch.device) -> dict[str, Any]:
     """What stays as it is during a run, as plain values that JSON can hold. No name of a user or host is in it."""
     return environment(device) | {
         "cpu": cpu(),
-        "gpu": _nvidia(GPU) if device.type == "cuda" else {},
+        "gpu": _nvidia(GPU, device),
         "flags": flags(),
         "commit": commit(),
         "garbage collection": COLLECTION,
@@ -35,7 +36,8 @@ def fixed(device: torch.device) -> dict[str, Any]:
 def now(device: torch.device) -> dict[str, Any]:
     """What changes during a run: load, and the clocks, temperature, power and throttling of a GPU."""
     load = list(os.getloadavg()) if hasattr(os, "getloadavg") else []
-    return {"load": load} | ({"gpu": _nvidia(GPU_NOW)} if device.type == "cuda" else {})
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"date": date, "load": load, "gpu": _nvidia(GPU_NOW, device)}
 
 
 def cpu() -> str:
@@ -55,7 +57,7 @@ def flags() -> dict[str, Any]:
         "tf32 in convolutions": torch.backends.cudnn.allow_tf32,
         "cudnn.benchmark": torch.backends.cudnn.benchmark,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "mkldnn": torch.backends.mkldnn.is_available(),
+        "onednn": torch.backends.mkldnn.enabled,
     }
 
 
@@ -67,10 +69,12 @@ def commit() -> str:
     return _said("git", "-C", str(folder), "describe", "--always", "--dirty", "--tags")
 
 
-def _nvidia(names: tuple[str, ...]) -> dict[str, str]:
-    """What nvidia-smi says of the first GPU that is seen; nothing where it is not there."""
-    said = _said("nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader")
-    values = (said.splitlines() or [""])[0].split(", ")
+def _nvidia(names: tuple[str, ...], device: torch.device) -> dict[str, str]:
+    """What nvidia-smi says of a GPU; nothing where it is not there."""
+    if device.type != "cuda":
+        return {}
+    which = f"--id=GPU-{torch.cuda.get_device_properties(device).uuid}"
+    values = _said("nvidia-smi", which, f"--query-gpu={','.join(names)}", "--format=csv,noheader").split(", ")
     return dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
 
 

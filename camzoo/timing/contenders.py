@@ -148,12 +148,12 @@ def expand(methods: str | Iterable[str], owned: Sequence[str] = ()) -> list[str]
     Raises:
         RequestError: a name is unknown, or nothing is named.
     """
-    names = [*(str(each) for each in specs.expand(methods)), *owned]
+    named = specs.expand(methods) if methods or not owned else []
     for name in owned:
         if "=" not in name:
             raise RequestError(f"{name}: name the method that it computes, as in {name}=gradcam")
         parse(name)
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys([*map(str, named), *owned]))
 
 
 def load(contender: Contender) -> None:

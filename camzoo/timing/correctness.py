@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from camzoo import backends, degenerate, native, specs
+from camzoo import backends, chunks, degenerate, native, specs
 from camzoo.conformance import check, reference
 from camzoo.conformance.stands import QUICK
 from camzoo.conformance.verdicts import Verdict
@@ -47,8 +47,9 @@ def of_check(contender: Contender, full: bool = False, device: torch.device = ch
     Args:
         contender: who is judged.
         full: all built-in problems and promises, in place of the quick problems alone.
-        device: where its maps are computed.
+        device: where its maps are computed; on one without float64 the CPU.
     """
+    device = check.CPU if device.type == "mps" else device
     stands, held = check.extent(False) if full else (QUICK, ())
     if contender.subject:
         finding = check.examine(contender.subject, stands, None, held, device)
@@ -85,17 +86,28 @@ class Yardstick:
             found: what the work gave.
             images: how many images went through the model in it.
         """
-        few = images <= MOST_PASSES * len(self.problem.images)
-        why = "more than 64 forward passes of each image" if not few else self.precise
-        in_float64 = not isinstance(why, str)
+        if images > MOST_PASSES * len(self.problem.images):
+            return self._judged(said, contender, scope, found, f"more than {MOST_PASSES} forward passes of each image")
+        if isinstance(self.precise, Problem):
+            try:
+                return self._judged(said, contender, scope, found)
+            except Exception as error:
+                if not chunks.is_out_of_memory(error):
+                    raise
+            self.precise = "float64 does not fit into memory"
+        return self._judged(said, contender, scope, found, self.precise)
+
+    def _judged(
+        self, said: Judgement, contender: Contender, scope: Scope, found: Any, why_not_float64: str = ""
+    ) -> Judgement:
         dtype = _name(self.problem.images.dtype)
-        words = "camzoo's own map in " + ("float64" if in_float64 else f"{dtype} ({why})")
-        if not in_float64 and str(_own(contender)) == contender.name:
+        words = f"camzoo's own map in {dtype} ({why_not_float64})" if why_not_float64 else "camzoo's own map in float64"
+        if why_not_float64 and contender.name == str(_own(contender)):
             return replace(said, reference=f"none: it is {words}")
         try:
-            away = self._distance(contender, scope, found, in_float64)
+            away = self._distance(contender, scope, found, not why_not_float64)
             most = LEAST[dtype]
-            if in_float64:
+            if not why_not_float64:
                 most = max(most, min(FARTHEST, ROUNDING * self._rounding(contender)))
         except NotOffered as refusal:
             return replace(said, reference=f"none: {one_line(refusal)}")
@@ -116,10 +128,12 @@ class Yardstick:
         size, kind = self.problem.image_size, Resolution.LAYER
         own, exact = self._reference(contender, False), self._reference(contender, True)
         rows = own.keys() & exact.keys()
-        return max((_away(*(_staged(maps[row], kind, size, False) for maps in (own, exact))) for row in rows), default=0)
+        return max(
+            (_away(*(_staged(maps[row], kind, size, False) for maps in (own, exact))) for row in rows), default=0
+        )
 
     def _reference(self, contender: Contender, in_float64: bool) -> dict[int, Floats]:
-        """camzoo's own RAW map of the contender's method for each image, but for those that say nothing.
+        """The RAW map of camzoo's own method for each image, but for those that say nothing.
 
         Raises:
             NotOffered: camzoo has no such method, or no map says anything.
@@ -139,7 +153,7 @@ class Yardstick:
 
 
 def _own(contender: Contender) -> specs.Computation:
-    """camzoo's own computation of a contender's method."""
+    """The same method of camzoo's own."""
     options = contender.options if contender.backend == native.NAME else {}
     return specs.Computation(contender.method, native.NAME, options)
 

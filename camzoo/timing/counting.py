@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,11 +42,11 @@ class Tally:
     flops: int = 0
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations and copies as PyTorch dispatches them, those of the backward pass included."""
 
     def __init__(self, tally: Tally) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.tally = tally
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -130,7 +130,7 @@ def _watched(model: nn.Module, last: nn.Module, device: torch.device) -> Iterato
         handle = register_module_forward_pre_hook(enter)
         stack.callback(handle.remove)
         stack.enter_context(_engine(tally))
-        stack.enter_context(_debugged(tally, device) if device.type == "cuda" else _Operations(tally))
+        stack.enter_context(_debugged(tally) if device.type == "cuda" else _Operations(tally))
         if device.type == "cpu":
             stack.enter_context(_Reads(tally))
         yield tally
@@ -154,7 +154,7 @@ def _engine(tally: Tally) -> Iterator[None]:
 
 
 @contextmanager
-def _debugged(tally: Tally, device: torch.device) -> Iterator[None]:
+def _debugged(tally: Tally) -> Iterator[None]:
     """The operations, and what CUDA itself says of waits where that is more."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as said, _Operations(tally):
@@ -173,8 +173,3 @@ def _brings_home(args: Any, result: Any) -> bool:
     if not isinstance(result, torch.Tensor) or result.device.type != "cpu":
         return False
     return any(isinstance(each, torch.Tensor) and each.device.type != "cpu" for each in args)
-
-
-def as_mapping(counts: Counts) -> Mapping[str, int]:
-    """The counts as plain values."""
-    return {name: getattr(counts, name) for name in Counts.__slots__}

@@ -288,12 +288,12 @@ def _plain(value: object) -> str:
 
 
 def _name(run: Run) -> str:
-    """The scenario's title, else device and what the machine is."""
-    if title := run.environment.get("scenario", {}).get("title"):
-        return _text(str(title))
+    """The scenario's title, if it is one, and device and machine."""
     devices = ", ".join(dict.fromkeys(case.device for case in run.cases))
     machine = run.environment.get("device") if devices != "cpu" else run.environment.get("cpu")
-    return _text(f"{devices} ({machine})" if machine and machine != devices else devices)
+    where = f"{devices} ({machine})" if machine and machine != devices else devices
+    title = run.environment.get("scenario", {}).get("title")
+    return _text(f"{title}: {where}" if title else where)
 
 
 def _made(run: Run, files: Files) -> str:

@@ -171,7 +171,9 @@ def _plain_row(row: Row, case: int) -> dict[str, Any]:
 def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
     values = dict(plain)
     columns = values["samples"]
-    samples = (Sample(**dict(zip(SAMPLE, one, strict=True))) for one in zip(*(columns[name] for name in SAMPLE), strict=True))
+    samples = (
+        Sample(**dict(zip(SAMPLE, one, strict=True))) for one in zip(*(columns[name] for name in SAMPLE), strict=True)
+    )
     counts, distance = values.get("counts"), values.get("distance")
     values |= {
         "outcome": Outcome(values["outcome"]),

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from camzoo import chunks, models, problems
 from camzoo.errors import CamzooError, NotInstalled, NotOffered, RequestError, one_line
 from camzoo.timing import clock, contenders, correctness, counting, memory, record
 from camzoo.timing.contenders import Contender
+from camzoo.timing.correctness import Judgement
 from camzoo.timing.samples import Case, Outcome, Scope
 from camzoo.types import Problem
 
@@ -148,10 +150,10 @@ def _examine(plan: Plan, stage: Stage, tell: Tell) -> None:
             with contenders.lent(contender, stage.problem, stage.scope) as work:
                 counts, found = counting.count(work, stage.problem.model, stage.problem.images)
             known = plan.verdicts.get(name)
-            said = correctness.Judgement(*known) if known else correctness.of_check(contender, plan.full_check)
+            said = Judgement(*known) if known else correctness.of_check(contender, plan.full_check, stage.device)
             judged = asdict(yardstick.judge(said, contender, stage.scope, found, counts.images))
             of_check = (said.verdict, said.verdict_reason)
-            tell({"kind": "examined", "contender": name, "counts": asdict(counts), "verdict_of_check": of_check, **judged})
+            tell({"kind": "examined", "contender": name, "counts": asdict(counts), "of_check": of_check, **judged})
 
 
 def _time(plan: Plan, stage: Stage, tell: Tell) -> None:
@@ -160,7 +162,7 @@ def _time(plan: Plan, stage: Stage, tell: Tell) -> None:
     warm: dict[str, Contender] = {}
     for name in (name for name in plan.order() if name in plan.left):
         with _telling(name, tell) as contender:
-            first, warmups = clock.steady(lambda one=contender: _timed(one, stage).seconds)  # type: ignore[misc]
+            first, warmups = clock.steady(partial(_seconds, contender, stage))
             tell({"kind": "first", "contender": name, "process": plan.process, "seconds": first, "warmups": warmups})
             warm[name] = contender
     for number in range(plan.rounds):
@@ -173,6 +175,10 @@ def _time(plan: Plan, stage: Stage, tell: Tell) -> None:
                     tell({"kind": "sample", "contender": name, "process": plan.process, "round": number, **sample})
                     taken.append(sample["seconds"])
                     warm[name] = contender
+
+
+def _seconds(contender: Contender, stage: Stage) -> float:
+    return _timed(contender, stage).seconds
 
 
 def _sample(contender: Contender, stage: Stage) -> dict[str, Any]:

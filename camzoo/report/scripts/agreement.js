@@ -7,7 +7,8 @@ let fields = [];
 function buildMatrix() {
   matrix.style.setProperty("--count", order.length);
   matrix.classList.toggle("dense", order.length > 20);
-  const head = matrixRow([matrixCell("columnheader", ""), ...order.map((column) => matrixCell("columnheader", carried.names[column]))]);
+  const heads = ["", ...order.map((column) => carried.names[column])];
+  const head = matrixRow(heads.map((name) => matrixCell("columnheader", name)));
   fields = order.map((row) => order.map((column) => field(row, column)));
   const body = order.map((row, at) => matrixRow([matrixCell("rowheader", carried.names[row]), ...fields[at]]));
   matrix.replaceChildren(head, ...body);
@@ -53,12 +54,15 @@ function drawMatrix() {
   const low = measure.includes("overlap") ? 0 : -1;
   const table = tables[low ? carried.diverging : "viridis"];
   fields.forEach((cells, at) =>
-    cells.forEach((cell, to) => fillField(cell, values[order[at]][order[to]], low, table, carried.names[order[at]], carried.names[order[to]])),
+    cells.forEach((cell, to) => {
+      const [one, other] = [order[at], order[to]];
+      fillField(cell, values[one][other], { low, table }, `${carried.names[one]} and ${carried.names[other]}`);
+    }),
   );
   sayUndefined(row);
 }
 
-function fillField(cell, value, low, table, one, other) {
+function fillField(cell, value, { low, table }, pair) {
   const known = value !== null;
   const from = known ? 3 * Math.min(255, Math.max(0, Math.floor((256 * (value - low)) / (1 - low)))) : 0;
   const [red, green, blue] = table.subarray(from, from + 3);
@@ -66,7 +70,7 @@ function fillField(cell, value, low, table, one, other) {
   cell.textContent = known ? value.toFixed(2).replace("-0.00", "0.00").replace("-", "\u2212") : "";
   cell.style.background = known ? `rgb(${red} ${green} ${blue})` : "";
   cell.style.color = known ? (dark ? "white" : "black") : "";
-  const said = `${one} and ${other}: ${known ? value.toFixed(3) : "undefined"}`;
+  const said = `${pair}: ${known ? value.toFixed(3) : "undefined"}`;
   cell.title = said;
   cell.setAttribute("aria-label", said);
 }

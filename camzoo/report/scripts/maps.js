@@ -70,8 +70,9 @@ function ranked(values, { signed }) {
 function reading(row, column, { x, y }) {
   const map = maps[row][column], reference = maps[row][view.reference];
   if (!map || (view.show === "difference" && !reference)) return NaN;
-  if (view.show === "difference") return sampled(map.normal, map.shape, x, y) - sampled(reference.normal, reference.shape, x, y);
-  return sampled(view.scale === "normalised" ? map.normal : map.raw, map.shape, x, y);
+  const at = (kind, { [kind]: values, shape }) => sampled(values, shape, x, y);
+  if (view.show === "difference") return at("normal", map) - at("normal", reference);
+  return at(view.scale === "normalised" ? "normal" : "raw", map);
 }
 
 // --- Tiles ---------------------------------------------------------------------------------------------------------
@@ -84,7 +85,8 @@ const tileAt = (row, column) => tiles[row * carried.names.length + column];
 function tileOf(element, row) {
   const canvas = find("canvas", element);
   if (canvas) Object.assign(canvas, { width: pictureOf(row).width, height: pictureOf(row).height });
-  return { element, canvas, row, column: Number(element.dataset.column), near: false, stale: true, values: null, sorted: null };
+  const column = Number(element.dataset.column);
+  return { element, canvas, row, column, near: false, stale: true, values: null, sorted: null };
 }
 
 const watcher = new IntersectionObserver(
@@ -195,8 +197,8 @@ function spoken(row, column, at) {
   const [own] = values[column];
   const place = `${carried.rows[row].name}, ${percent(at.x)} from the left, ${percent(at.y)} from the top`;
   if (!known.length) return `${place}: no map`;
-  const [most, least] = [known[0], known[known.length - 1]];
-  return `${place}: ${carried.names[column]} ${short(own)}; most ${most[1]} ${short(most[0])}, least ${least[1]} ${short(least[0])}`;
+  const told = ([value, name]) => `${name} ${short(value)}`;
+  return `${place}: ${told([own, carried.names[column]])}; most ${told(known[0])}, least ${told(known.at(-1))}`;
 }
 
 function readOut(row, column) {

@@ -102,9 +102,9 @@ function wireTheme() {
 
 // --- Downloads -----------------------------------------------------------------------------------------------------
 
-function download(name, type, text) {
+function download(name, type, made) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.href = URL.createObjectURL(new Blob([made()], { type }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -112,10 +112,10 @@ function download(name, type, text) {
 
 /** Everything but the photos: what was asked, and every map at the stage and on the grid on which it was given. */
 function dataAsJson() {
-  const given = maps.flatMap((row, number) =>
-    row.map((map, column) => map && { row: number, method: carried.names[column], stage: map.stage, values: nested(map) }),
-  );
-  return JSON.stringify({ ...carried.about, methods: carried.names, maps: given.filter(Boolean), agreement: carried.agreement });
+  const { about, names, agreement } = carried;
+  const entry = (map, row, column) => ({ row, method: names[column], stage: map.stage, values: nested(map) });
+  const given = maps.flatMap((cells, row) => cells.map((map, column) => map && entry(map, row, column)));
+  return JSON.stringify({ ...about, methods: names, maps: given.filter(Boolean), agreement });
 }
 
 function nested({ raw, shape: [height, width] }) {
@@ -125,25 +125,34 @@ function nested({ raw, shape: [height, width] }) {
 
 function agreementAsCsv() {
   const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
-  const { measures, rows } = carried.agreement;
-  const lines = rows.flatMap((tables, row) =>
-    carried.names.flatMap((one, a) =>
-      carried.names.slice(a + 1).map((other, b) =>
-        [quoted(carried.rows[row].title), quoted(one), quoted(other), ...measures.map((name) => tables[name][a][a + 1 + b] ?? "")].join(),
-      ),
-    ),
-  );
+  const { names, agreement: { measures, rows } } = carried;
+  const pairs = names.flatMap((_, a) => names.slice(a + 1).map((_, b) => [a, a + 1 + b]));
+  const line = (row, [a, b]) => {
+    const labels = [carried.rows[row].title, names[a], names[b]].map(quoted);
+    return [...labels, ...measures.map((measure) => rows[row][measure][a][b] ?? "")].join();
+  };
+  const lines = rows.flatMap((_, row) => pairs.map((pair) => line(row, pair)));
   return [["row", "one", "other", ...measures.map(quoted)].join(), ...lines, ""].join("\n");
 }
 
 function wireDownloads() {
-  find("#download-data").addEventListener("click", () => download("camzoo-data.json", "application/json", dataAsJson()));
-  find("#download-agreement").addEventListener("click", () => download("camzoo-agreement.csv", "text/csv", agreementAsCsv()));
-  find("#copy")?.addEventListener("click", async (event) => {
-    await navigator.clipboard.writeText(find("#command").textContent);
-    event.target.textContent = "Copied";
-    announce("Command copied");
-  });
+  const offer = (button, ...file) => find(button).addEventListener("click", () => download(...file));
+  offer("#download-data", "camzoo-data.json", "application/json", dataAsJson);
+  offer("#download-agreement", "camzoo-agreement.csv", "text/csv", agreementAsCsv);
+  find("#copy")?.addEventListener("click", (event) => copyCommand(event.target));
+}
+
+/** Copies the command; where the browser does not let a page do that, selects it for the reader to copy. */
+async function copyCommand(button) {
+  const command = find("#command");
+  getSelection().selectAllChildren(command);
+  try {
+    await navigator.clipboard.writeText(command.textContent);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Selected";
+  }
+  announce(button.textContent);
 }
 
 // --- Start ---------------------------------------------------------------------------------------------------------
@@ -163,7 +172,9 @@ function start() {
   control("range", Number);
   for (const input of all("#show input")) input.addEventListener("change", () => setShow(input.value));
   find("#reference").addEventListener("change", (event) => chooseReference(Number(event.target.value)));
-  for (const head of all(".method", grid)) find("button", head).addEventListener("click", () => chooseReference(Number(head.dataset.column)));
+  for (const { dataset, firstElementChild } of all(".method", grid)) {
+    firstElementChild.addEventListener("click", () => chooseReference(Number(dataset.column)));
+  }
   tiles.forEach((tile) => {
     watchTile(tile);
     tile.element.addEventListener("keydown", (event) => tileKey(event, tile));
