@@ -37,7 +37,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "sources",
         "preprocessing",
         "metrics",
-        "agreement binding boxes checkpoints chunks degenerate environment guard images lettering noise tail targets _callable",
+        "agreement binding boxes checkpoints chunks degenerate environment guard images lettering noise tail targets "
+        "_callable",
         "types",
         "grids",
         "errors oracles",
@@ -71,7 +72,8 @@ ANY_NAME = frozenset({"sources", "backends"})
 # The one library of each adapter, by import name.
 LIBRARIES = {"pytorch_grad_cam": "pytorch_grad_cam", "captum": "captum", "torchcam": "torchcam"}
 FOREIGN = {*LIBRARIES.values(), "camzoo_adapters"}
-PACKAGES = {"methods", "oracles", "conformance", "cli", "timing", "report", "metrics"}  # of several files, which know each other
+# Of several files, which know each other.
+PACKAGES = {"methods", "oracles", "conformance", "cli", "timing", "report", "metrics", "evaluation"}
 METHODS_MAY_USE = {"methods", "types", "grids", "noise", "errors"}
 
 

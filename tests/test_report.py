@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camzoo import grids, report
+from camzoo import grids, render, report
 from camzoo.conformance.verdicts import Finding, Kind, Verdict
 from camzoo.report import clusters, contents, packing
 from camzoo.specs import Computation
@@ -170,7 +170,7 @@ def test_colour_tables_are_those_of_matplotlib() -> None:
 
     table = np.frombuffer(base64.b64decode(packing.colour_table("viridis")), np.uint8).reshape(256, 3)
     assert np.abs(table - 255 * matplotlib.colormaps["viridis"](range(256))[:, :3]).max() <= 0.5
-    assert contents.COLOURS[0] == "viridis"
+    assert contents.COLOURS[0] == render.COLOURS
     assert "jet" in contents.COLOURS
 
 
@@ -248,6 +248,9 @@ def test_the_page_says_what_was_found_and_what_was_not(page) -> None:
     for said in ("not offered", "not installed pip install captum", "failed ValueError", "all zero: nothing speaks"):
         assert said in text, said
     assert "< 0.1 %" in text
+    assert "No memory" not in text
+    unmeasured = tuple(replace(cell, peak_bytes=None) for cell in demanding().cells)
+    assert "No memory" in Reader(report.html(replace(demanding(), cells=unmeasured))).text
     assert "contrast = not finite" in text
 
 

@@ -207,7 +207,7 @@ def test_a_map_is_drawn_as_camzoo_draws_it(browser, column) -> None:
     times = grey.shape[0] // picture.shape[0]
     assert np.abs(grey[..., 0] - picture.repeat(times, 0).repeat(times, 1)).max() < 5  # a photo may be a JPEG
     shown = values(0, column, grey.shape[:2])
-    away = np.abs(browser.map(0, column) - coloured(shown, "viridis", 0, 1, grey, 0.6))
+    away = np.abs(browser.map(0, column) - coloured(shown, render.COLOURS, 0, 1, grey, 0.6))
     # The map travels in 65,535 steps: where a value lies at the edge of a colour, it may be the next one.
     assert np.mean(away.max(-1) > 1) < 2e-3
     assert away.max() < 6

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from camzoo import render
 from camzoo.agreement import MEASURES, Agreement
 from camzoo.conformance.verdicts import Finding
 from camzoo.degenerate import as_numpy
@@ -17,8 +18,8 @@ from camzoo.specs import Computation
 from camzoo.study import Cell, Row, Study
 from camzoo.types import Stage, Status
 
-COLOURS = ("viridis", "cividis", "inferno", "magma", "plasma", "gray", "turbo", "jet")
-"""The first is the default; the last two are not perceptually uniform, and there for look-alikes of other pages."""
+COLOURS = (render.COLOURS, "viridis", "cividis", "magma", "plasma", "gray", "turbo", "jet")
+"""The first is that of camzoo's other pictures; the last two are not perceptually uniform, for look-alikes."""
 
 DIVERGING = "RdBu_r"
 

@@ -6,7 +6,7 @@ const all = (selector, within = document) => [...within.querySelectorAll(selecto
 
 const view = {
   show: "maps", reference: 0, scale: "normalised", range: 1,
-  colours: "viridis", opacity: 0.6, kept: 1,
+  colours: find("#colours").value, opacity: 0.6, kept: 1,
 };
 const tables = Object.fromEntries(Object.entries(carried.colours).map(([name, text]) => [name, bytes(text)]));
 const pictures = await Promise.all(carried.pictures.map(loadedPicture));

@@ -1,0 +1,1 @@
+"""Which method is better, over a data set: data in, one row for each image, method and metric out, and their means."""
