@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint readme conformance docs wheel-test clean
+.PHONY: help demo test lint readme conformance performance docs wheel-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,10 @@ readme: $(READY)  ## write the coverage matrix into README.md anew
 conformance: $(READY)  ## check every method of every library, and write docs/conformance.md anew
 	$(BIN)/camzoo check
 	cp camzoo-check/conformance.md docs/conformance.md
+
+performance: $(READY)  ## measure every scenario for a CPU (hours, on an idle machine), and write docs/performance.md anew
+	$(BIN)/python benchmarks/scenarios.py
+	$(BIN)/python benchmarks/performance.py
 
 docs: $(READY)  ## build the site into site/, without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

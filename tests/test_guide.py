@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import guides
 import numpy as np
 import pytest
+import torch
 from conftest import require
 from PIL import Image
 
@@ -54,10 +56,12 @@ import torch
 from pathlib import Path
 from PIL import Image
 print(1 + 2, torch.rand(1).numel())
+print(f"{2 / 3:.2f} m, {2 / 3:.0%} of 1.5.0, -0.5")
 ```
 
 ```text
 3 1
+0.66 m, 68% of 1.5.0, -0.4
 ```
 
 ![A grey picture, all of it alike](images/grey.jpg)
@@ -109,7 +113,13 @@ def test_a_true_page_passes_twice(page, folder):
 
 MUST_FAIL = {
     "another number": ("1 + 2", "1 + 3", "the code prints '4 1"),
-    "a line less": ("3 1\n", "\n", "the page shows"),
+    "a line less": ("3 1\n", "", "the page shows"),
+    "a whole number that is near": ("3 1", "2 1", "the page shows"),
+    "a number two off": ("0.66 m", "0.65 m", "the page shows"),
+    "a per cent two off": ("68%", "69%", "the page shows"),
+    "a number with fewer digits": ("0.66 m", "0.7 m", "the page shows"),
+    "the other sign": ("-0.4", "0.4", "the page shows"),
+    "another version": ("68% of 1.5.0", "68% of 1.5.1", "the page shows"),
     "a text that is not shown": ("NUMBER)\n", "NUMBER)\n```\n\nAnd\n\n```python\nprint(6)\n", "shows None"),
     "another colour": ("(90, 90, 90)", "(90, 99, 90)", "grey.jpg is not what the code draws: 100.0% of it differs"),
     "another shape": ("(200, 100)", "(200, 120)", "100.0% of it differs"),
@@ -145,6 +155,17 @@ def test_a_command_that_fails_is_an_error(page, folder, command, why):
         guides.run(page, folder)
 
 
+def test_a_page_leaves_nothing_behind(page, folder):
+    page.write_text(GOOD.replace("import torch\n", "import torch\ntorch.set_default_dtype(torch.float64)\n", 1))
+    path, state = list(sys.path), torch.get_rng_state()
+    guides.run(page, folder)
+    assert torch.get_default_dtype() is torch.float32
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sys.path == path
+    assert "nets_of_a_page" not in sys.modules
+    assert Path.cwd() != folder
+
+
 def test_an_error_points_at_its_line_of_the_page(page, folder):
     page.write_text(GOOD.replace("print(1 + 2", "print(1 / 0"))
     with pytest.raises(ZeroDivisionError) as raised:
@@ -158,7 +179,7 @@ def test_written_anew_a_page_is_so(page, folder):
     page.write_text(text)
     guides.write(page, folder)
     written = page.read_text()
-    assert "```text\n4 1\n```" in written
+    assert "```text\n4 1\n0.67 m, 67% of 1.5.0, -0.5\n```" in written
     assert "```text\nfive is 5\n```" in written
     assert np.asarray(guides.opened(page.parent / "images" / "grey.jpg"))[0, 0].tolist()[2] > 190
     assert guides.complaints(page, folder) == []

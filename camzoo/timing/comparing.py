@@ -16,7 +16,7 @@ from camzoo.timing import statistics, words
 from camzoo.timing.samples import Case, Outcome, Row, Run
 from camzoo.timing.statistics import NOTICED, Interval, Values
 
-BY_ITSELF = ("date", "load", "times", "scenario")
+BY_ITSELF = ("date", "load", "before", "after", "scenario")
 """What differs from one run to the next on one machine: names in an environment that begin so."""
 SEEDS = (0, 1)
 """Of the draws of the old and the new side: the two are independent."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,8 +20,15 @@ from camzoo.timing.samples import Counts
 
 aten = torch.ops.aten
 
-READS = frozenset({aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten._unique2})
-"""Operations whose result, or its shape, the host has to know: each waits for a GPU."""
+READS = frozenset(
+    {
+        *(aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten.allclose, aten._unique2),
+        *(aten.repeat_interleave, aten._linalg_eigh, aten._linalg_svd, aten._linalg_check_errors),
+    }
+)
+"""Operations whose result, its shape or its success the host has to know: each waits for a GPU."""
+
+INDEXING = frozenset({aten.index, aten.index_put, aten.index_put_})
 
 COPIES = frozenset({aten.clone, aten.copy_, aten._to_copy})
 """Operations that copy tensors as they are."""
@@ -62,7 +70,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.tally.flops += flop_registry[packet](*args, **kwargs, out_val=result)
         elif packet in COPIES:
             self.tally.copied_bytes += result.nbytes
-        self.tally.synchronisations += packet in READS or _brings_home(args, result)
+        self.tally.synchronisations += packet in READS or _by_mask(packet, args) or _brings_home(args, result)
         return result
 
 
@@ -83,17 +91,29 @@ def count(work: Callable[[], Any], model: nn.Module, images: torch.Tensor) -> tu
 
     Args:
         work: the call.
-        model: the model that it runs.
+        model: the model that it runs; a copy of it that the work makes for itself is not seen as the model.
         images: what the model takes; a plain forward pass is counted beside it, and shows which layer is the last.
 
     Returns:
         The counts, and the call's result.
     """
-    last, plain = _forward(model, images)
-    with _watched(model, last, images.device) as tally:
-        result = work()
-    values = {name: getattr(tally, name) for name in Tally.__slots__}
-    return Counts(**values, flops_of_forward=plain), result
+    with _plain_attention():
+        last, of_forward = _forward(model, images)
+        with _watched(model, last, images.device) as tally:
+            result = work()
+    return Counts(**asdict(tally), flops_of_forward=of_forward), result
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keeps attention in matrix products, which can be counted: not all of its fused kernels can."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _forward(model: nn.Module, images: torch.Tensor) -> tuple[nn.Module, int]:
@@ -166,6 +186,13 @@ def _debugged(tally: Tally) -> Iterator[None]:
             torch.cuda.set_sync_debug_mode(before)
     waits = sum("synchronizing CUDA operation" in str(each.message) for each in said)
     tally.synchronisations = max(tally.synchronisations, waits)
+
+
+def _by_mask(packet: Any, args: Any) -> bool:
+    """Whether a boolean mask picks elements, whose number the host has to know; one number into all is a fill."""
+    if packet not in INDEXING or (packet is not aten.index and args[2].numel() == 1):
+        return False
+    return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
 
 
 def _brings_home(args: Any, result: Any) -> bool:

@@ -1,0 +1,248 @@
+"""What the rows of an evaluation say: means with intervals, paired differences, how firm a ranking is, and controls."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camzoo import native
+from camzoo.errors import RequestError
+from camzoo.evaluation import files
+from camzoo.evaluation.batch import CHANCE, CONTROLS, MODEL, OK
+from camzoo.evaluation.table import Metric, find
+from camzoo.metrics import Mean, mean, paired, stability
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """Every value, by metric, method and image.
+
+    Attributes:
+        manifest: what was asked.
+        images: their names, in the order of the data set; those that could not be read are not among them.
+        targets: the class that was explained in each, `(N,)`.
+        methods: `method@backend`, in the order in which they were asked for.
+        values: of each metric `(methods, N)`, NaN where there is none.
+        chance: of each metric that has one the chance level, `(N,)`.
+        model: what is said of the model, "probability" and "correct", `(N,)`.
+        broken: of each image that could not be evaluated the reason.
+        reasons: how often a method has no value in a metric for a reason.
+    """
+
+    manifest: Mapping[str, Any] = field(repr=False)
+    images: tuple[str, ...] = field(repr=False)
+    targets: NDArray[np.int64] = field(repr=False)
+    methods: tuple[str, ...]
+    values: Mapping[str, Floats] = field(repr=False)
+    chance: Mapping[str, Floats] = field(repr=False)
+    model: Mapping[str, Floats] = field(repr=False)
+    broken: Mapping[str, str] = field(repr=False)
+    reasons: Counter[tuple[str, str, str]] = field(repr=False)
+
+    @property
+    def seed(self) -> int:
+        """Of the bootstraps."""
+        return int(self.manifest["question"]["seed"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image of the question is here."""
+        return len(self.images) + len(self.broken) == int(self.manifest["question"]["images"])
+
+    def of_class(self, target: int) -> Results:
+        """The images alone in which one class was explained."""
+        which = np.flatnonzero(self.targets == target)
+
+        def of(many: Mapping[str, Floats]) -> dict[str, Floats]:
+            return {name: each[..., which] for name, each in many.items()}
+
+        return replace(
+            self,
+            images=tuple(self.images[at] for at in which),
+            targets=self.targets[which],
+            values=of(self.values),
+            chance=of(self.chance),
+            model=of(self.model),
+            broken={},
+            reasons=Counter(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one method does in one metric.
+
+    Attributes:
+        method: `method@backend`.
+        mean: over its images.
+        behind: the paired difference to the first one, on the images of both; below 0 is worse. NaN for the first.
+        first: the share of resamples in which it takes the first place; NaN where no image has all values.
+        control: whether it is one.
+    """
+
+    method: str
+    mean: Mean
+    behind: Mean
+    first: float
+    control: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The methods by one metric.
+
+    Attributes:
+        metric: row of the table.
+        standings: the best first; those without a value last.
+        chance: the mean chance level, None where there is none.
+        together: images on which all methods that have values have one.
+        controls: sentences, one for each control that does as well as a method or better.
+    """
+
+    metric: Metric
+    standings: tuple[Standing, ...]
+    chance: float | None
+    together: int
+    controls: tuple[str, ...]
+
+
+def read(folder: Path) -> Results:
+    """The results in a folder, of a run that is finished or not.
+
+    Raises:
+        RequestError: there are none, or they cannot be read.
+        NotInstalled: pyarrow is absent.
+    """
+    manifest = files.read_manifest(folder)
+    pa = files.arrow()
+    parts = [files.part(folder, number) for number in sorted(files.done(folder))]
+    if not parts:
+        raise RequestError(f"{folder} has no results yet: go on with --resume")
+    try:
+        rows = pa.concat_tables([pa.parquet.read_table(path, schema=files.schema()) for path in parts])
+    except (OSError, pa.ArrowException) as error:
+        raise RequestError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from None
+    return _results(manifest, rows)
+
+
+def _results(manifest: Mapping[str, Any], rows: Any) -> Results:
+    compute = files.arrow().compute
+    metric = rows["metric"]
+    bad = rows.filter(compute.equal(metric, ""))
+    rows = rows.filter(compute.not_equal(metric, ""))
+    images, image = _coded(rows["image"])
+    metrics_, metric = _coded(rows["metric"])
+    joined = compute.binary_join_element_wise(rows["method"], rows["backend"], "@")
+    methods, method = _coded(joined)
+    values = np.full((len(metrics_), len(methods), len(images)), math.nan)
+    values[metric, method, image] = rows["value"].to_numpy(zero_copy_only=False)
+    targets = np.full(len(images), -1, dtype=np.int64)
+    targets[image] = rows["target"].to_numpy(zero_copy_only=False)
+    at = {name: number for number, name in enumerate(methods)}
+    judged = [name for name in methods if name not in (f"{MODEL}@", f"{CHANCE}@")]
+    asked = manifest["question"]["metrics"]
+    of = {name: values[number] for number, name in enumerate(metrics_)}
+    without = rows.filter(compute.not_equal(rows["status"], OK))
+    counted = Counter(
+        (row["metric"], _shown(f"{row['method']}@{row['backend']}"), f"{row['status']}: {row['reason']}")
+        for row in without.select(["metric", "method", "backend", "status", "reason"]).to_pylist()
+        if row["method"] not in (MODEL, CHANCE)
+    )
+    return Results(
+        manifest=manifest,
+        images=tuple(images),
+        targets=targets,
+        methods=tuple(map(_shown, judged)),
+        values={name: of[name][[at[each] for each in judged]] for name in asked if name in of},
+        chance={name: of[name][at[f"{CHANCE}@"]] for name in asked if name in of and find(name).chance},
+        model={name: of[name][at[f"{MODEL}@"]] for name in ("probability", "correct") if name in of},
+        broken={row["image"]: row["reason"] for row in bad.select(["image", "reason"]).to_pylist()},
+        reasons=counted,
+    )
+
+
+def _coded(column: Any) -> tuple[list[str], NDArray[np.int64]]:
+    """The different texts in their order, and the number of each row's."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
+
+
+def _shown(method: str) -> str:
+    return method.removesuffix(f"@{native.NAME}")
+
+
+def is_control(method: str) -> bool:
+    """Whether a `method@backend` is one of the controls."""
+    return method.partition("(")[0] in CONTROLS
+
+
+def ranking(results: Results, name: str) -> Ranking:
+    """The methods by one metric.
+
+    Args:
+        results: the values.
+        name: of the metric.
+    """
+    metric, values = find(name), results.values[name]
+    sign = metric.better or 1
+    means = [mean(row, seed=results.seed) for row in values]
+    have = [at for at, each in enumerate(means) if each.images]
+    order = sorted(have, key=lambda at: -sign * means[at].value)
+    places = stability(sign * values[have], seed=results.seed) if have else np.empty((0, 0))
+    first = dict(zip(have, places[:, :1].ravel().tolist(), strict=True))
+    nothing = Mean(math.nan, math.nan, math.nan, 0, 0)
+    standings = [
+        Standing(
+            method=results.methods[at],
+            mean=means[at],
+            behind=paired(sign * values[at], sign * values[order[0]], seed=results.seed)
+            if at in order[1:]
+            else nothing,
+            first=first.get(at, math.nan),
+            control=is_control(results.methods[at]),
+        )
+        for at in [*order, *(at for at in range(len(values)) if at not in have)]
+    ]
+    level = results.chance.get(name)
+    known = level[~np.isnan(level)] if level is not None else np.empty(0)
+    return Ranking(
+        metric=metric,
+        standings=tuple(standings),
+        chance=float(known.mean()) if len(known) else None,
+        together=int((~np.isnan(values[have]).any(0)).sum()) if have else 0,
+        controls=tuple(_controls(results, values, sign)) if metric.better else (),
+    )
+
+
+def _controls(results: Results, values: Floats, sign: int) -> list[str]:
+    """Where a control is no worse than methods on the images of both, in words."""
+    found = []
+    for control, own in zip(results.methods, values, strict=True):
+        above, alike = [], []
+        for method, other in zip(results.methods, values, strict=True):
+            if not is_control(control) or is_control(method):
+                continue
+            ahead = paired(sign * own, sign * other, seed=results.seed)
+            if ahead.images > 1 and ahead.high >= 0:
+                (above if ahead.low > 0 else alike).append(f"{method} ({ahead.low:+.3f} to {ahead.high:+.3f})")
+        if above:
+            found.append(f"the control {control} is ranked above {', '.join(above)}")
+        if alike:
+            found.append(f"the control {control} cannot be told from {', '.join(alike)}")
+    return found
+
+
+def classes(results: Results) -> Sequence[tuple[str, Results]]:
+    """The results of each class that was explained, those with most images first, by label."""
+    labels = results.manifest["labels"]
+    counted = Counter(results.targets.tolist())
+    return [(labels[target], results.of_class(target)) for target, _ in counted.most_common()]

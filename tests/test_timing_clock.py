@@ -1,0 +1,77 @@
+"""The clock: what is inside the timed region, and when a contender is warm."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from camzoo.timing import clock
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that moves when a test says so."""
+    hands = [0.0]
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: hands[0]))
+    return hands
+
+
+def test_the_time_of_a_call_is_what_passed_in_it(now):
+    def work():
+        now[0] += 2.5
+
+    assert clock.timed(work, CPU) == clock.Timing(2.5, None)
+
+
+def test_the_device_is_waited_for_on_both_sides(now, monkeypatch):
+    order = []
+
+    def wait(_device):
+        order.append("wait")
+        now[0] += 1.0
+
+    monkeypatch.setattr(clock, "synchronise", wait)
+    timing = clock.timed(lambda: order.append("work"), CPU)
+    assert order == ["wait", "work", "wait"]
+    assert timing.seconds == 1.0  # the second wait is part of the work, the first is not
+
+
+def test_the_result_is_let_go_after_the_clock_was_read(now):
+    class Slow:
+        def __del__(self):
+            now[0] += 5.0
+
+    assert clock.timed(Slow, CPU).seconds == 0.0
+    assert now[0] == 5.0
+
+
+def warm(seconds, **limits):
+    calls = iter(seconds)
+    return clock.steady(lambda: next(calls), **limits)
+
+
+def test_calls_that_are_alike_at_once_take_six_after_the_first():
+    assert warm([0.5] + [0.1] * 20) == (0.5, 6)
+
+
+def test_calls_go_on_while_they_get_faster():
+    falling = [0.5, 0.4, 0.3, 0.2, 0.15, 0.12, 0.1]
+    first, calls = warm(falling + [0.1] * 20, patience=100)
+    assert first == 0.5
+    assert calls > 6
+
+
+def test_one_odd_call_does_not_keep_it_cold():
+    assert warm([0.5, 0.1, 0.1, 0.3, 0.1, 0.1, 0.1]) == (0.5, 6)
+
+
+def test_calls_that_never_settle_end():
+    assert warm([2.0**-number for number in range(30)], most=9, patience=100) == (1.0, 9)
+
+
+def test_a_slow_contender_is_called_once():
+    assert warm([60.0, 60.0]) == (60.0, 0)

@@ -1,0 +1,173 @@
+"""Counts of planted work, and that everything is put back."""
+
+from __future__ import annotations
+
+import pytest
+import racing
+import torch
+from conftest import SmallNet, seeded
+from torch import nn
+from torch.nn.modules import module as modules
+
+from camzoo.timing import counting
+
+
+@pytest.fixture(scope="module")
+def net():
+    return racing.net().eval()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+
+
+def counts_of(work, net, images):
+    return counting.count(work, net, images)[0]
+
+
+# 2 * C_in * 9 * C_out a cell, for two convolutions of which each halves the sides; and the linear layer.
+PASS = 2 * (3 * 9 * 6 * 24 * 24 + 6 * 9 * 8 * 12 * 12 + 8 * 5)
+
+
+def test_nothing_is_nothing(net, images):
+    assert counts_of(lambda: None, net, images) == counting.Counts(0, 0, 0, 0, 0, 0, 0, 2 * PASS)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_forward_passes_with_their_images_and_operations(mode, net, images):
+    def work():
+        with mode():
+            net(images)
+            net(images[:1])
+
+    counts = counts_of(work, net, images)
+    assert (counts.forwards, counts.images, counts.tail_rows) == (2, 3, 3)
+    assert counts.flops == 3 * PASS
+    assert counts.flops_of_forward == 2 * PASS
+
+
+def test_rows_through_the_last_layer_alone(net, images):
+    counts = counts_of(lambda: net.head(torch.zeros(7, 8)), net, images)
+    assert (counts.forwards, counts.images, counts.tail_rows) == (0, 0, 7)
+
+
+def test_a_copy_of_the_model_that_shares_its_last_layer_is_a_tail(net, images):
+    tail = nn.Sequential(net.last_act, nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), net.head)
+    counts = counts_of(lambda: tail(torch.zeros(4, 8, 3, 3)), net, images)
+    assert (counts.forwards, counts.images, counts.tail_rows) == (0, 0, 4)
+
+
+@pytest.mark.parametrize("start", ["backward", "grad"])
+def test_runs_of_the_autograd_engine(start, net, images):
+    def work():
+        given = images.clone().requires_grad_()
+        score = net(given).sum()
+        if start == "grad":
+            torch.autograd.grad(score, given, retain_graph=True)
+            torch.autograd.grad(score, given)
+        else:
+            score.backward(retain_graph=True)
+            score.backward()
+            net.zero_grad()
+
+    counts = counts_of(work, net, images)
+    assert counts.backwards == 2
+    assert counts.flops >= 2 * PASS + 2 * 2 * PASS
+
+
+READS = {
+    "item": lambda x: x.sum().item(),
+    "bool": lambda x: bool((x > 0).any()),
+    "float": lambda x: float(x.sum()),
+    "int": lambda x: int(x.sum()),
+    "numpy": lambda x: x.numpy(),
+    "array": lambda x: __import__("numpy").asarray(x),
+    "tolist": lambda x: x.tolist(),
+    "nonzero": lambda x: x.nonzero(),
+    "where": lambda x: torch.where(x > 0),
+    "mask": lambda x: x[x > 0],
+    "masked_select": lambda x: x.masked_select(x > 0),
+    "put": lambda x: x.clone().index_put_((x > 50,), torch.empty(0)),
+    "eigh": lambda x: torch.linalg.eigh(x[0]),
+    "inverse": lambda x: torch.linalg.inv(x[0]),
+    "equal": lambda x: torch.equal(x, x + 1),
+    "unique": lambda x: x.unique(),
+    "repeat_interleave": lambda x: x[0].repeat_interleave(torch.ones(3, dtype=torch.long), 0),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_reads_by_the_host(read, net, images):
+    assert counts_of(lambda: READS[read](images), net, images).synchronisations == 1
+
+
+QUIET = {
+    "arithmetic": lambda x: (x + 1).relu().amax((2, 3)),
+    "shape": lambda x: (x.shape, len(x), x.ndim, x.dtype),
+    "index": lambda x: x[0, :, 3:5],
+    "cpu": lambda x: x.cpu(),
+    "indices": lambda x: x[range(2), [0, 1]],
+    "where": lambda x: torch.where(x > 0, x, 0),
+    "fill": lambda x: x.clone().masked_fill_(x > 0, 0.0),
+    "put": lambda x: x.clone().index_put_((x > 0,), torch.tensor(0.0)),
+}
+
+
+@pytest.mark.parametrize("work", QUIET)
+def test_what_the_host_need_not_know_is_no_wait(work, net, images):
+    counts = counts_of(lambda: QUIET[work](images), net, images)
+    assert (counts.synchronisations, counts.flops) == (0, 0)
+
+
+COPIES = {
+    "clone": (lambda x: x.clone(), 1),
+    "to": (lambda x: x.double(), 2),
+    "copy_": (lambda x: torch.empty_like(x).copy_(x), 1),
+    "contiguous": (lambda x: x.transpose(2, 3).contiguous(), 1),
+    "nothing": (lambda x: x.contiguous().view(-1).detach(), 0),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_copied_bytes(copy, net, images):
+    work, times = COPIES[copy]
+    assert counts_of(lambda: work(images), net, images).copied_bytes == times * images.nbytes
+
+
+def test_attention_is_counted_with_and_without_gradients():
+    net = seeded(lambda: nn.TransformerEncoderLayer(16, 2, 32, batch_first=True))
+    tokens = torch.zeros(1, 5, 16)
+    counts = counts_of(lambda: net(tokens), net, tokens)
+    # Four projections, scores and weighted sum of both heads, and the two linear layers after them.
+    expected = 2 * (4 * 5 * 16 * 16 + 2 * 5 * 5 * 16 + 2 * 5 * 16 * 32)
+    assert counts.flops == counts.flops_of_forward == expected
+
+
+def test_the_result_of_the_call_is_given(net, images):
+    assert counting.count(lambda: "it", net, images)[1] == "it"
+
+
+def state():
+    return (
+        dict(modules._global_forward_hooks),
+        dict(modules._global_forward_pre_hooks),
+        torch.autograd._engine_run_backward,
+        torch.backends.mha.get_fastpath_enabled(),
+        torch.overrides._get_current_function_mode_stack(),
+        torch.utils._python_dispatch._get_current_dispatch_mode_stack(),
+    )
+
+
+def test_everything_is_put_back_also_after_an_exception(images):
+    net, before = seeded(SmallNet), state()
+
+    def work():
+        net(images)
+        assert state() != before
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        counting.count(work, net, images)
+    assert state() == before
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
