@@ -19,6 +19,7 @@ DISTRIBUTIONS = (
     "captum",
     "torchcam",
     "timm",
+    "pyarrow",
     "scikit-image",
 )
 

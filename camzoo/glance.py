@@ -32,8 +32,8 @@ def figure(
 ) -> Figure:
     """Each image with its map, its true label, the predicted one and its probability; wrong ones framed and crossed.
 
-    The maps are of the study's targets, which need not be the predictions: of the true classes, they show what the model
-    would have needed to see.
+    The maps are of the study's targets, which need not be the predictions: those of the true classes show what the
+    model has found in their favour.
 
     Args:
         study: one computation, for one target of each image.

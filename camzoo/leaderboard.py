@@ -21,16 +21,16 @@ MOST_ACROSS, DPI, COLOUR = 3, 200, "#0072B2"
 WAYS = {1: "more is better", -1: "less is better"}
 
 
-def write(folder: Path) -> list[Path]:
-    """Reads an evaluation and writes its page and figure beside it.
+def write(results: Results, folder: Path) -> list[Path]:
+    """Writes the page and the figure of an evaluation into its folder.
 
     Args:
-        folder: of the evaluation.
+        results: of the evaluation.
+        folder: where they go.
 
     Raises:
-        RequestError: it cannot be read or written.
+        RequestError: they cannot be written.
     """
-    results = reading.read(folder)
     written = [folder / page.FILE]
     files.write(folder / page.FILE, page.page(results).encode())
     rankings = [ranking for name in results.values if _has_order(ranking := reading.ranking(results, name))]

@@ -71,6 +71,7 @@ def trained(steps: int = 60) -> ShapeNet:
             optimiser.zero_grad()
             nn.functional.cross_entropy(net(images[part]), classes[part], label_smoothing=0.3).backward()
             optimiser.step()
+        optimiser.zero_grad()
     return net.eval()
 
 

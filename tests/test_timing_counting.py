@@ -135,6 +135,21 @@ def test_copied_bytes(copy, net, images):
     assert counts_of(lambda: work(images), net, images).copied_bytes == times * images.nbytes
 
 
+@pytest.mark.parametrize(
+    ("copy", "waits"),
+    [
+        (lambda x: x.to("meta"), 1),
+        (lambda x: torch.empty_like(x, device="meta").copy_(x), 1),
+        (lambda x: x.to("meta", non_blocking=True), 0),
+        (lambda x: torch.empty_like(x, device="meta").copy_(x, True), 0),
+        (lambda x: torch.empty_like(x, device="meta").copy_(x, non_blocking=True), 0),
+    ],
+)
+def test_a_copy_from_one_device_to_another_waits_unless_it_is_told_not_to(copy, waits, net, images):
+    counts = counts_of(lambda: copy(images), net, images)
+    assert (counts.synchronisations, counts.copied_bytes) == (waits, images.nbytes)
+
+
 def test_attention_is_counted_with_and_without_gradients():
     net = seeded(lambda: nn.TransformerEncoderLayer(16, 2, 32, batch_first=True))
     tokens = torch.zeros(1, 5, 16)

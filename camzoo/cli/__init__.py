@@ -6,11 +6,11 @@ import io
 import sys
 import traceback
 
-from camzoo.cli import bench, check, compare, figure, listing, report
+from camzoo.cli import bench, check, compare, evaluate, figure, listing, report
 from camzoo.cli.application import app
 from camzoo.errors import CamzooError
 
-__all__ = ["app", "bench", "check", "compare", "figure", "listing", "main", "report"]
+__all__ = ["app", "bench", "check", "compare", "evaluate", "figure", "listing", "main", "report"]
 
 
 def main() -> None:

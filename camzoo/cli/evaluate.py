@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def evaluate(
 ) -> None:
     """Judge methods over a data set: one row for each image, method and metric, and who is better in the end."""
     from camzoo import leaderboard
-    from camzoo.evaluation import files, local, opening, table
+    from camzoo.evaluation import files, local, opening, reading, table
 
     files.arrow()
     if target not in TARGETS:
@@ -64,21 +65,19 @@ def evaluate(
         return
     identity = {"model": title(classifier), "weights": weights_sha256(classifier.module)}
     seen, labels = classifier.preprocessing, classifier.labels
-    with _progress() as told:
-        local.run(
-            question,
-            found,
-            seen,
-            labels,
-            out,
-            identity=identity,
-            size=batch,
-            workers=workers,
-            resume=resume,
-            progress=told,
-        )
-    written = leaderboard.write(out)
+    given: dict[str, Any] = {"identity": identity, "size": batch, "workers": workers, "resume": resume}
+    try:
+        with _progress() as told:
+            local.run(question, found, seen, labels, out, **given, progress=told)
+    except KeyboardInterrupt:
+        line = shlex.join(["camzoo", *(word for word in sys.argv[1:] if word != "--resume")])
+        print(f"camzoo: interrupted; what is finished is in {out}; go on with: {line} --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
+    results = reading.read(out)
+    written = leaderboard.write(results, out)
     print("wrote\n" + "\n".join(f"  {path}" for path in [out / files.PARTS, *written]))
+    if results.failed:
+        raise typer.Exit(1)
 
 
 def _methods(named: str) -> tuple[Any, ...]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from camzoo import backends, capture, guard, metrics, native, noise
-from camzoo.errors import NotInstalled, NotOffered, one_line
+from camzoo import backends, capture, chunks, guard, metrics, native, noise
+from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
 from camzoo.evaluation.samples import Broken, Sample
 from camzoo.evaluation.table import Batch, Judged, Metric
 from camzoo.specs import Computation
@@ -95,7 +95,7 @@ def evaluate(question: Question, loaded: Sequence[Sample | Broken]) -> list[Reco
         loaded: the images; what could not be read becomes a row with the reason.
 
     Raises:
-        RequestError: the layer does not fit the model.
+        RequestError: the layer does not fit the model, or the batch the memory.
     """
     rows: dict[int, list[Record]] = {each.number: [] for each in loaded}
     for each in loaded:
@@ -201,7 +201,14 @@ def _posed(question: Question, samples: Sequence[Sample]) -> _Posed:
     target = ClassLogit(tuple(truth)) if question.by_label else TopClass()
     needs = native.needs(each.method for each in question.methods if each.backend == native.NAME)
     settings = Settings(question.chunk)
-    (taken,), layout = capture.take(question.model, question.layer, images, [target], needs, question.seed, settings)
+    try:
+        (taken,), layout = capture.take(
+            question.model, question.layer, images, [target], needs, question.seed, settings
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not chunks.is_out_of_memory(error):
+            raise
+        raise RequestError(f"{len(images)} images at a time are more than fits: ask for fewer with --batch") from error
     return _Posed(question, samples, images, taken, layout, taken.classes, taken.scores.argmin(1))
 
 
@@ -298,7 +305,9 @@ def _cells(
     for at, value in enumerate(values.tolist()):
         if math.isnan(value):
             lacking = metric.needs if metric.needs and batch.lacks(metric.needs, at) else ""
-            reason = lacking or (f"the map is {why[at]}" if why[at] else "0 / 0 on this image")
+            reason = lacking or (
+                f"the map is {why[at]}" if why[at] else "a part of it is 0 / 0, or a further map shows nothing"
+            )
             cells.append((None, UNDEFINED, str(reason)))
         else:
             cells.append((value, OK, ""))

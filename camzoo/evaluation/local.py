@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from camzoo.environment import environment
@@ -81,7 +82,14 @@ def loads(
     """The images of batches, loaded ahead by workers."""
     loading = Loading(data.items, preprocessing, classes)
     wanted = [list(_images(number, size, data)) for number in numbers]
-    return iter(DataLoader(loading, batch_sampler=wanted, num_workers=workers, collate_fn=list))  # type: ignore[arg-type]
+    loader: Any = DataLoader(
+        loading,  # type: ignore[arg-type]
+        batch_sampler=wanted,
+        num_workers=workers,
+        collate_fn=list,
+        generator=torch.Generator(),  # its own, so that the caller's draws go on as if nothing had been loaded
+    )
+    return iter(loader)
 
 
 def _images(number: int, size: int, data: Data) -> range:

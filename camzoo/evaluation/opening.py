@@ -37,7 +37,7 @@ def open_data(path: str | Path, photos: str | Path | None = None) -> Data:
         raise RequestError(f"{path} does not exist: give a folder of photos, a .csv, a .parquet or a COCO .json")
     if path.is_dir():
         voc = (path / "Annotations").is_dir()
-        data = Data(path.name, "Pascal VOC", annotated.voc(path)) if voc else _folder(path)
+        data = Data(path.resolve().name, "Pascal VOC", annotated.voc(path)) if voc else _folder(path)
     else:
         readers = {".csv": _csv, ".parquet": _parquet, ".json": _coco}
         if path.suffix.lower() not in readers:
@@ -55,11 +55,11 @@ def _folder(folder: Path) -> Data:
     classes = [path for path in _listed(folder) if path.is_dir()]
     within = {each.name: [path for path in _below(each) if path.suffix.lower() in known] for each in classes}
     if not any(within.values()):
-        return Data(folder.name, "folder of photos", [_photo(folder, path) for path in top])
+        return Data(folder.resolve().name, "folder of photos", [_photo(folder, path) for path in top])
     if top:
         raise RequestError(f"{folder} has photos beside folders with photos: give a folder of one kind")
     labelled = [_photo(folder, path, name) for name, paths in within.items() for path in paths]
-    return Data(folder.name, "folder for each class", labelled)
+    return Data(folder.resolve().name, "folder for each class", labelled)
 
 
 def _photo(folder: Path, path: Path, label: str | None = None) -> Item:
@@ -130,7 +130,7 @@ def _table(path: Path, photos: Path, header: Iterable[str], rows: Iterable[Mappi
         )
         for (name, label), same in found.items()
     ]
-    if not any((photos / name).exists() for name, _ in found):
+    if found and not any((photos / name).exists() for name, _ in found):
         raise RequestError(f"{path} names no photo that exists: its paths are looked up in {photos}")
     return Data(path.name, f"{path.suffix[1:].upper()} table", items)
 

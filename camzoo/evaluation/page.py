@@ -144,7 +144,10 @@ def _missing(results: Results) -> str:
         lines += [f"- {plain(name)}: {plain(reason)}" for name, reason in few]
     if results.reasons:
         together: dict[tuple[str, str], list[str]] = {}
-        for (metric, method, why), count in results.reasons.items():
+        places = {name: at for at, name in enumerate([*results.values, *results.methods])}
+        for (metric, method, why), count in sorted(
+            results.reasons.items(), key=lambda each: (places[each[0][0]], places[each[0][1]], each[0][2])
+        ):
             together.setdefault((metric, why), []).append(f"{method} on {count:,}")
         rows = [[metric, plain(why), plain(", ".join(each))] for (metric, why), each in together.items()]
         lines += ["", *_rows(["metric", "no value because", "images"], rows)]

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from camzoo import native
 from camzoo.errors import RequestError
 from camzoo.evaluation import files
-from camzoo.evaluation.batch import CHANCE, CONTROLS, MODEL, OK
+from camzoo.evaluation.batch import CHANCE, CONTROLS, FAILED, MODEL, OK
 from camzoo.evaluation.table import Metric, find
 from camzoo.metrics import Mean, mean, paired, stability
 
 Floats = NDArray[np.float64]
+
+ROUNDING = 1e-4, 1e-5
+"""By how much values of one formula differ between two ways to compute it in single precision: relative, absolute."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +60,11 @@ class Results:
     def complete(self) -> bool:
         """Whether every image of the question is here."""
         return len(self.images) + len(self.broken) == int(self.manifest["question"]["images"])
+
+    @property
+    def failed(self) -> bool:
+        """Whether a method or a metric broke, on whatever image."""
+        return any(why.startswith(f"{FAILED}:") for _, _, why in self.reasons)
 
     def of_class(self, target: int) -> Results:
         """The images alone in which one class was explained."""
@@ -152,11 +160,12 @@ def _results(manifest: Mapping[str, Any], rows: Any) -> Results:
     asked = manifest["question"]["metrics"]
     of = {name: values[number] for number, name in enumerate(metrics_)}
     without = rows.filter(compute.not_equal(rows["status"], OK))
-    counted = Counter(
-        (row["metric"], _shown(f"{row['method']}@{row['backend']}"), f"{row['status']}: {row['reason']}")
-        for row in without.select(["metric", "method", "backend", "status", "reason"]).to_pylist()
-        if row["method"] not in (MODEL, CHANCE)
-    )
+    told = ["metric", "method", "backend", "status", "reason"]
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for row in without.group_by(told, use_threads=False).aggregate([([], "count_all")]).to_pylist():
+        if row["method"] not in (MODEL, CHANCE):
+            key = (row["metric"], _shown(f"{row['method']}@{row['backend']}"), f"{row['status']}: {row['reason']}")
+            counted[key] += row["count_all"]
     return Results(
         manifest=manifest,
         images=tuple(images),
@@ -192,7 +201,7 @@ def ranking(results: Results, name: str) -> Ranking:
         results: the values.
         name: of the metric.
     """
-    metric, values = find(name), results.values[name]
+    metric, values = find(name), _alike(results.values[name])
     sign = metric.better or 1
     means = [mean(row, seed=results.seed) for row in values]
     have = [at for at, each in enumerate(means) if each.images]
@@ -223,11 +232,24 @@ def ranking(results: Results, name: str) -> Ranking:
     )
 
 
+def _alike(values: Floats) -> Floats:
+    """Methods that differ by rounding on every image have the values of the first of them, so that they tie.
+
+    Else rounding would decide who takes the first place: of a pooled linear head several methods are one formula.
+    """
+    rows: list[Floats] = []
+    for row in values:
+        same = (each for each in rows if np.allclose(row, each, *ROUNDING, equal_nan=True))
+        rows.append(next(same, row))
+    return np.stack(rows)
+
+
 def _controls(results: Results, values: Floats, sign: int) -> list[str]:
     """Where a control is no worse than methods on the images of both, in words."""
     found = []
     for control, own in zip(results.methods, values, strict=True):
-        above, alike = [], []
+        above: list[str] = []
+        alike: list[str] = []
         for method, other in zip(results.methods, values, strict=True):
             if not is_control(control) or is_control(method):
                 continue

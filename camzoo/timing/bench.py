@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -209,20 +210,20 @@ def _process(plan: Plan, number: int, log: _Log, tick: Callable[[str], None]) ->
     with tempfile.TemporaryDirectory() as aside, tempfile.TemporaryFile() as errors:
         path = Path(aside) / "plan.json"
         path.write_text(json.dumps(asdict(plan)), encoding="utf-8")
-        child = _start(path, plan.kind, errors)
-        try:
-            for line in _conversation(child):
-                if line["kind"] == "refused":
-                    raise RequestError(line["reason"])
-                at = line["contender"]
-                if line["kind"] == "at":
-                    tick(at)
-                else:
-                    log.add({"case": number, **line})
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
+        with suppress(BrokenPipeError), _start(path, plan.kind, errors) as child:
+            try:
+                for line in _conversation(child):
+                    if line["kind"] == "refused":
+                        raise RequestError(line["reason"])
+                    at = line["contender"]
+                    if line["kind"] == "at":
+                        tick(at)
+                    else:
+                        log.add({"case": number, **line})
+                child.wait()
+            finally:
+                child.kill()
+        code = child.returncode
         errors.seek(0)
         said = (errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
     if code and at:
@@ -248,16 +249,14 @@ def _start(path: Path, kind: Pass, errors: Any) -> subprocess.Popen[str]:
 
 
 def _conversation(child: subprocess.Popen[str]) -> Iterator[Line]:
-    """What a process says, line by line; it goes on once it is answered."""
+    """What a process says, line by line, to its end; it goes on once it is answered."""
     assert child.stdout
     assert child.stdin
     for text in child.stdout:
         yield json.loads(text)
-        try:
+        with suppress(BrokenPipeError):  # it died after it had spoken: its code tells
             child.stdin.write("\n")
             child.stdin.flush()
-        except BrokenPipeError:  # it died after it had spoken: the code tells
-            return
 
 
 def _death(code: int, said: str) -> dict[str, str]:

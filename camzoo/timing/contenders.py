@@ -188,4 +188,7 @@ def _end(heatmap: Heatmap, scope: Scope) -> Any:
     if scope is Scope.MAP:
         return heatmap.values
     shown = heatmap.at(Stage.NORMALISED).resize()
-    return shown.detach().cpu().numpy() if isinstance(shown, torch.Tensor) else shown
+    if not isinstance(shown, torch.Tensor):
+        return shown
+    host = shown.detach().cpu()
+    return (host.float() if host.dtype == torch.bfloat16 else host).numpy()  # NumPy has no bfloat16

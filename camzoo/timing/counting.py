@@ -70,7 +70,9 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.tally.flops += flop_registry[packet](*args, **kwargs, out_val=result)
         elif packet in COPIES:
             self.tally.copied_bytes += result.nbytes
-        self.tally.synchronisations += packet in READS or _by_mask(packet, args) or _brings_home(args, result)
+        self.tally.synchronisations += (
+            packet in READS or _by_mask(packet, args) or _crosses(packet, args, kwargs, result)
+        )
         return result
 
 
@@ -195,8 +197,8 @@ def _by_mask(packet: Any, args: Any) -> bool:
     return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
 
 
-def _brings_home(args: Any, result: Any) -> bool:
-    """Whether a tensor came from a device to the host."""
-    if not isinstance(result, torch.Tensor) or result.device.type != "cpu":
+def _crosses(packet: Any, args: Any, kwargs: Any, result: Any) -> bool:
+    """Whether a tensor went from one device to another, and the host waited for it."""
+    if packet not in COPIES or kwargs.get("non_blocking") or args[2:3] == (True,):
         return False
-    return any(isinstance(each, torch.Tensor) and each.device.type != "cpu" for each in args)
+    return any(isinstance(each, torch.Tensor) and each.device.type != result.device.type for each in args)

@@ -126,10 +126,11 @@ def save(run: Run, path: Path) -> Path:
         "cases": [asdict(case) for case in cases],
         "rows": [_plain_row(row, cases.index(row.case)) for row in run.rows],
     }
+    text = json.dumps(record, indent=1, allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, suffix=".part", encoding="utf-8") as file:
-            json.dump(record, file, indent=1, allow_nan=False)
+            file.write(text + "\n")
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:

@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Scene:
     """What all contenders of a process share: the problem, posed once, and a plain forward pass."""
 
     problem: Problem
@@ -99,7 +98,7 @@ class Stage:
             return self.problem.model(self.problem.images)
 
 
-def build(case: Case) -> Stage:
+def build(case: Case) -> Scene:
     """The model of a case, its images, and the problem.
 
     Raises:
@@ -112,7 +111,7 @@ def build(case: Case) -> Stage:
     if case.channels_last:
         model = model.to(memory_format=torch.channels_last)
     images = pictures(case, len(classifier.preprocessing.mean)).to(device, dtype).contiguous(memory_format=layout)
-    return Stage(problems.pose(model, images, case.layer, seed=case.seed), case.scope)
+    return Scene(problems.pose(model, images, case.layer, seed=case.seed), case.scope)
 
 
 def pictures(case: Case, colours: int) -> torch.Tensor:
@@ -130,8 +129,8 @@ def run(plan: Plan, tell: Tell) -> None:
         RequestError: the case does not make sense.
     """
     try:
-        stage = build(plan.case)
-        clock.steady(lambda: clock.timed(stage.forward, stage.device).seconds)
+        scene = build(plan.case)
+        clock.steady(lambda: clock.timed(scene.forward, scene.device).seconds)
     except CamzooError:
         raise
     except Exception as error:
@@ -139,96 +138,107 @@ def run(plan: Plan, tell: Tell) -> None:
             tell({"kind": "outcome", "contender": name, **_outcome(error), "reason": f"the model: {one_line(error)}"})
         return
     passes = {Pass.EXAMINE: _examine, Pass.TIME: _time, Pass.MEMORY: _memory}
-    passes[plan.kind](plan, stage, tell)
+    passes[plan.kind](plan, scene, tell)
 
 
-def _examine(plan: Plan, stage: Stage, tell: Tell) -> None:
+def _examine(plan: Plan, scene: Scene, tell: Tell) -> None:
     """The verdict of each contender, what one call of it counts, and how far its map is from the reference."""
-    yardstick = correctness.Yardstick(stage.problem)
+    yardstick = correctness.Yardstick(scene.problem)
+
+    def examine(contender: Contender, name: str) -> None:
+        with contenders.lent(contender, scene.problem, scene.scope) as work:
+            counts, found = counting.count(work, scene.problem.model, scene.problem.images)
+        known = plan.verdicts.get(name)
+        said = Judgement(*known) if known else correctness.of_check(contender, plan.full_check, scene.device)
+        judged = asdict(yardstick.judge(said, contender, scene.scope, found, counts.images))
+        of_check = (said.verdict, said.verdict_reason)
+        tell({"kind": "examined", "contender": name, "counts": asdict(counts), "of_check": of_check, **judged})
+
     for name in plan.left:
-        with _telling(name, tell) as contender:
-            with contenders.lent(contender, stage.problem, stage.scope) as work:
-                counts, found = counting.count(work, stage.problem.model, stage.problem.images)
-            known = plan.verdicts.get(name)
-            said = Judgement(*known) if known else correctness.of_check(contender, plan.full_check, stage.device)
-            judged = asdict(yardstick.judge(said, contender, stage.scope, found, counts.images))
-            of_check = (said.verdict, said.verdict_reason)
-            tell({"kind": "examined", "contender": name, "counts": asdict(counts), "of_check": of_check, **judged})
+        _attempt(name, tell, examine)
 
 
-def _time(plan: Plan, stage: Stage, tell: Tell) -> None:
+def _time(plan: Plan, scene: Scene, tell: Tell) -> None:
     """Rounds over the contenders in random order: each call between two forward passes."""
     spent = {name: list(plan.done.get(name, ())) for name in plan.contenders}
     warm: dict[str, Contender] = {}
+
+    def warm_up(contender: Contender, name: str) -> None:
+        first, warmups = clock.steady(lambda: _timed(contender, scene).seconds)
+        tell({"kind": "first", "contender": name, "process": plan.process, "seconds": first, "warmups": warmups})
+        warm[name] = contender
+
+    def take(contender: Contender, name: str) -> None:
+        sample = {"process": plan.process, "round": len(spent[name]), **_sample(contender, scene)}
+        tell({"kind": "sample", "contender": name, **sample})
+        spent[name].append(sample["seconds"])
+        warm[name] = contender
+
     for name in (name for name in plan.order() if name in plan.left):
-        with _telling(name, tell) as contender:
-            first, warmups = clock.steady(partial(_seconds, contender, stage))
-            tell({"kind": "first", "contender": name, "process": plan.process, "seconds": first, "warmups": warmups})
-            warm[name] = contender
+        _attempt(name, tell, warm_up)
     for number in range(plan.rounds):
         gc.collect()
         for name in plan.order(number):
             taken = spent[name]
             if name in warm and len(taken) == number and (not taken or sum(taken) < plan.budget):
-                with _telling(name, tell, warm.pop(name)) as contender:
-                    sample = _sample(contender, stage)
-                    tell({"kind": "sample", "contender": name, "process": plan.process, "round": number, **sample})
-                    taken.append(sample["seconds"])
-                    warm[name] = contender
+                _attempt(name, tell, take, warm.pop(name))
 
 
-def _seconds(contender: Contender, stage: Stage) -> float:
-    return _timed(contender, stage).seconds
-
-
-def _sample(contender: Contender, stage: Stage) -> dict[str, Any]:
+def _sample(contender: Contender, scene: Scene) -> dict[str, Any]:
     """One call between two forward passes: a machine that slows down slows all three."""
     gc.disable()
     try:
-        before = clock.timed(stage.forward, stage.device).seconds
-        call = _timed(contender, stage)
-        after = clock.timed(stage.forward, stage.device).seconds
+        before = clock.timed(scene.forward, scene.device).seconds
+        call = _timed(contender, scene)
+        after = clock.timed(scene.forward, scene.device).seconds
     finally:
         gc.enable()
     return {"seconds": call.seconds, "forward": (before + after) / 2, "device_seconds": call.device_seconds}
 
 
-def _timed(contender: Contender, stage: Stage) -> clock.Timing:
-    with contenders.lent(contender, stage.problem, stage.scope) as work:
-        return clock.timed(work, stage.device)
+def _timed(contender: Contender, scene: Scene) -> clock.Timing:
+    with contenders.lent(contender, scene.problem, scene.scope) as work:
+        return clock.timed(work, scene.device)
 
 
-def _memory(plan: Plan, stage: Stage, tell: Tell) -> None:
+def _memory(plan: Plan, scene: Scene, tell: Tell) -> None:
     """The most memory that each contender holds at a time in a call, and that of a plain forward pass."""
-    before = memory.baseline(stage.device)
-    stage.forward()
-    forward = memory.peak(stage.device, before)
+    forward = _held(scene.forward, scene.device)
+
+    def hold(contender: Contender, name: str) -> None:
+        with contenders.lent(contender, scene.problem, scene.scope) as work:
+            peak = _held(work, scene.device)
+        tell({"kind": "memory", "contender": name, "peak_bytes": peak, "forward_peak_bytes": forward})
+
     for name in plan.left:
-        with _telling(name, tell) as contender, contenders.lent(contender, stage.problem, stage.scope) as work:
-            gc.collect()
-            before = memory.baseline(stage.device)
-            result = work()
-            peak = memory.peak(stage.device, before)
-            del result
-            tell({"kind": "memory", "contender": name, "peak_bytes": peak, "forward_peak_bytes": forward})
+        _attempt(name, tell, hold)
 
 
-@contextmanager
-def _telling(name: str, tell: Tell, ready: Contender | None = None) -> Iterator[Contender]:
-    """The contender of a name, in silence; whatever it raises is told, and does not end the run."""
+def _held(work: contenders.Work, device: torch.device) -> int | None:
+    gc.collect()
+    before = memory.baseline(device)
+    result = work()
+    peak = memory.peak(device, before)
+    del result
+    return peak
+
+
+def _attempt(name: str, tell: Tell, act: Callable[[Contender, str], None], contender: Contender | None = None) -> None:
+    """Does something with a contender, in silence; whatever it raises is told, and does not end the run."""
     tell({"kind": "at", "contender": name})
     try:
-        contender = ready or contenders.parse(name)
-        contenders.load(contender)
+        if contender is None:
+            contender = contenders.parse(name)
+            contenders.load(contender)
         with quiet():
-            yield contender
-    except (BrokenPipeError, KeyboardInterrupt):
+            act(contender, name)
+        return
+    except BrokenPipeError:  # nobody listens
         raise
     except Exception as error:  # somebody else's code may raise anything
         told = {"kind": "outcome", "contender": name, **_outcome(error)}
-        del error
-        _free()
-        tell(told)
+    _free()  # not before the error is gone, which holds on to what was computed
+    tell(told)
 
 
 @contextmanager
@@ -258,22 +268,25 @@ def _free() -> None:
 
 def main(path: str) -> None:
     """Carries out the plan in a file, and talks to whoever started it."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library writes to stdout by itself must not be taken for a line
-
-    def tell(line: Mapping[str, Any]) -> None:
-        print(json.dumps(line), file=channel, flush=True)
-        if not sys.stdin.readline():
-            raise BrokenPipeError("nobody listens")
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it hears Ctrl-C as well, and ends it
-    plain = json.loads(Path(path).read_text(encoding="utf-8"))
-    known = {"kind": Pass(plain["kind"]), "case": record.case_of(plain["case"])}
-    plan = Plan(**{**plain, **known, "contenders": tuple(plain["contenders"]), "left": tuple(plain["left"])})
-    try:
-        run(plan, tell)
-    except RequestError as error:
-        tell({"kind": "refused", "reason": str(error)})
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
+        os.dup2(2, 1)  # what a library writes to stdout by itself must not be taken for a line
+
+        def tell(line: Mapping[str, Any]) -> None:
+            print(json.dumps(line), file=channel, flush=True)
+            if not sys.stdin.readline():
+                raise BrokenPipeError("nobody listens")
+
+        try:
+            run(_plan(json.loads(Path(path).read_text(encoding="utf-8"))), tell)
+        except RequestError as error:
+            tell({"kind": "refused", "reason": str(error)})
+
+
+def _plan(plain: dict[str, Any]) -> Plan:
+    """A plan from its plain values."""
+    names = {name: tuple(plain[name]) for name in ("contenders", "left")}
+    return Plan(**{**plain, **names, "kind": Pass(plain["kind"]), "case": record.case_of(plain["case"])})
 
 
 if __name__ == "__main__":
