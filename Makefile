@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint readme conformance performance docs wheel-test clean
+.PHONY: help demo test lint readme conformance guide performance docs wheel-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ readme: $(READY)  ## write the coverage matrix into README.md anew
 conformance: $(READY)  ## check every method of every library, and write docs/conformance.md anew
 	$(BIN)/camzoo check
 	cp camzoo-check/conformance.md docs/conformance.md
+
+guide: $(READY)  ## run the pages of docs/guide, and write anew what they print and draw where it no longer holds
+	OMP_NUM_THREADS=1 $(BIN)/python tests/guides.py
 
 performance: $(READY)  ## measure every scenario for a CPU (hours, on an idle machine), and write docs/performance.md anew
 	$(BIN)/python benchmarks/scenarios.py

@@ -31,6 +31,9 @@ METHODS = "gradcam@*,gradcam++@*,layercam@*,hirescam@*,xgradcam@*,eigencam@*,eig
 QUICK = "gradcam@*,gradcam++,gradcam++@torchcam,layercam,layercam@torchcam,hirescam@captum,eigencam,ablationcam"
 QUICK_ROUNDS, CALIBRATION_ROUNDS = 5, 3
 
+BUSY = 0.25
+"""Above which load for each core the machine is said to have been busy."""
+
 DTYPES = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16", "bfloat16": "bfloat16", "float16": "float16"}
 
 
@@ -73,6 +76,7 @@ def bench(
     few = CALIBRATION_ROUNDS if plan else QUICK_ROUNDS if quick else bench_.ROUNDS
     run = _measured(bench_.Request(cases, tuple(names), rounds or few, processes, check == "full"), out, resume)
     _ranking(run)
+    _busy(run)
     if plan:
         _plan(run, images)
     print("wrote\n" + "\n".join(f"  {path}" for path in _files(run, out)))
@@ -205,6 +209,14 @@ def _told(ranked: Ranked) -> Sequence[str]:
         words.error(row.distance) if row.distance is not None else "",
         ranked.why or (f"tie: {', '.join(ranked.ties)}" if ranked.ties else ""),
     )
+
+
+def _busy(run: Run) -> None:
+    """A word where others were at work on the machine when the run began."""
+    cores = run.environment.get("cores") or 1
+    loads = [at["load"][0] for at in run.environment.get("before", ()) if at["load"]]
+    if loads and max(loads) > BUSY * cores:
+        print(f"the machine was busy: a load of {max(loads):.1f} on {cores} cores before the run began")
 
 
 def _plan(run: Run, images: int) -> None:

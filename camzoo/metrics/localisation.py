@@ -36,8 +36,9 @@ def pointing(maps: torch.Tensor, masks: torch.Tensor, *, tolerance: float = TOLE
     The mean over images is the metric, higher is better. Of several highest pixels a seeded order picks one.
 
     Pitfalls. One pixel is a coarse summary of a map. The tolerance is in pixels of the image as the model takes it, so
-    it is worth more in a smaller one; see `pointing_chance`. A coarse map of noise peaks in the outer half of its border
-    cells more often than their area says (7 x 7 cells: 53 % of the time, on 27 % of the pixels), and so stays below chance.
+    it is worth more in a smaller one; see `pointing_chance`. A coarse map of noise peaks in the outer half of its
+    border cells more often than their area says (7 x 7 cells: 53 % of the time, on 27 % of the pixels), and so stays
+    below chance where objects lie in the middle.
 
     Args:
         maps: `(N, h, w)`, of any stage.
