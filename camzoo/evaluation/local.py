@@ -86,6 +86,7 @@ def loads(
         loading,  # type: ignore[arg-type]
         batch_sampler=wanted,
         num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,  # a fork of a process with threads may hang
         collate_fn=list,
         generator=torch.Generator(),  # its own, so that the caller's draws go on as if nothing had been loaded
     )
