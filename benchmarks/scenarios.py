@@ -84,7 +84,7 @@ TABLE: dict[str, Scenario] = {
         "Methods of one or a few passes, on five models",
         cases(MODELS),
         ONE_PASS,
-        rounds=4,
+        rounds=2,
     ),
     "map": Scenario(
         "Up to the map on the device, on ResNet-50",

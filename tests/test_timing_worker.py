@@ -206,6 +206,20 @@ def test_memory_is_that_of_the_call(monkeypatch):
     assert [(line["forward_peak_bytes"], line["peak_bytes"]) for line in lines] == [(107, 207), (107, 307)]
 
 
+def test_memory_is_not_that_of_the_first_call(monkeypatch):
+    calls = []
+    once = racing.gradcam
+
+    def greedy(*given):
+        calls.append(torch.ones(32 * 2**20 // 4) if not calls else None)
+        return once(*given)
+
+    monkeypatch.setattr(racing, "gradcam", greedy)
+    (line,) = of(told(Pass.MEMORY, ("racing:gradcam=gradcam",)), "memory")
+    assert len(calls) == 2
+    assert line["peak_bytes"] is None or line["peak_bytes"] < 8 * 2**20
+
+
 def test_a_library_that_prints_is_not_heard(capfd):
     told(Pass.TIME, ("racing:loud=gradcam",), rounds=1)
     assert "loud!" not in capfd.readouterr().out

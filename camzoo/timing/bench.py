@@ -119,7 +119,7 @@ class _Log:
         self.lines.append(line)
         for each in self.lines[self.kept :]:
             record.append(self.folder, each)
-        self.kept = len(self.lines)
+            self.kept += 1
 
 
 def _header(request: Request, command: str, around: Mapping[str, Any]) -> Line:

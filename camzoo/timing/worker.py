@@ -206,6 +206,7 @@ def _memory(plan: Plan, scene: Scene, tell: Tell) -> None:
     forward = _held(scene.forward, scene.device)
 
     def hold(contender: Contender, name: str) -> None:
+        _timed(contender, scene)  # what is set up once, at the first call, is no part of it
         with contenders.lent(contender, scene.problem, scene.scope) as work:
             peak = _held(work, scene.device)
         tell({"kind": "memory", "contender": name, "peak_bytes": peak, "forward_peak_bytes": forward})
