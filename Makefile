@@ -43,13 +43,13 @@ performance: $(READY)  ## measure every scenario for a CPU (hours, on an idle ma
 docs: $(READY)  ## build the site into site/, without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-wheel-test: $(READY)  ## build the wheel, install it in a fresh environment, run the suite against it from outside
+wheel-test: $(READY)  ## build the wheel, install it in a fresh environment, run the suite's quick part against it from outside
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m build --quiet --wheel
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/pip install --quiet --constraint constraints-dev.txt "$$(ls dist/*.whl)[dev]"
 	outside=$$(mktemp -d) && cp -r tests pyproject.toml $$outside && cd $$outside && \
-		$(CURDIR)/.venv-wheel/bin/pytest -n auto -m 'not checkout'
+		$(CURDIR)/.venv-wheel/bin/pytest -n auto -m 'not checkout and not slow'
 	rm -rf .venv-wheel
 
 clean:  ## remove what the other targets made

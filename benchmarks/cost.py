@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import itertools
 import json
 import os
 import random
@@ -26,6 +25,7 @@ import torchvision
 
 import camzoo
 from camzoo.environment import environment
+from camzoo.timing.memory import traced
 
 EIGHT = ("gradcam", "gradcam++", "hirescam", "gradcam-elementwise", "xgradcam", "layercam", "eigencam", "eigengradcam")
 RESULTS = Path(__file__).parent / "results"
@@ -157,11 +157,7 @@ def peak(work: Callable[[], object], device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         work()
         return torch.cuda.max_memory_allocated(device) - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiled:
-        work()
-    events = sorted(profiled.profiler.kineto_results.events(), key=lambda event: event.start_ns())
-    held = itertools.accumulate(event.nbytes() for event in events if event.name() == "[memory]")
-    return max(held)
+    return traced(work)
 
 
 def memory(device: torch.device) -> dict:

@@ -81,8 +81,8 @@ class Cell:
         seconds: wall clock for each image of the batch, where ok; the shared capture is counted in full.
         heatmap: the map alone, `(1, h, w)`, where ok.
         warning: what is wrong with the map where it shows nothing, else "".
-        peak_bytes: the most memory that the whole batch held on a CUDA device beyond what was held before; the shared
-            capture is counted in full. None on other devices: there, what was freed and kept hides what comes next.
+        peak_bytes: the most memory that the whole batch held beyond what was held before; a shared capture is counted
+            in full. None on a CPU, unless it was weighed in a call of its own (`compare(weigh=True)`).
     """
 
     row: int
@@ -200,6 +200,7 @@ def compare(
     model_name: str = "",
     progress: Progress | None = None,
     settings: Settings = Settings(),  # noqa: B008 (frozen)
+    weigh: bool = False,
 ) -> Study:
     """Several methods, of camzoo and of libraries, on the same images, layer and targets.
 
@@ -218,6 +219,7 @@ def compare(
         model_name: for titles; the class of the model where not given.
         progress: called as work goes on.
         settings: of the many runs of camzoo's own methods: chunk size, autocast.
+        weigh: whether every computation is made once more on a CPU, to measure its memory; on a GPU it is always known.
 
     Returns:
         A Study. A backend that is absent, does not offer a method or breaks leaves a cell that says so.
@@ -245,7 +247,7 @@ def compare(
         if progress:
             progress(number, len(computations), str(computation))
         for problem, evidence, first in zip(problems, captures, range(len(problems)), strict=True):
-            done.append(_cells(computation, problem, evidence, first, len(problems), captured))
+            done.append(_cells(computation, problem, evidence, first, len(problems), captured, weigh))
     if progress:
         progress(len(computations), len(computations), "")
     return Study(
@@ -336,7 +338,13 @@ def _measured(images: torch.Tensor, work: Callable[[], T]) -> tuple[T, _Cost]:
 
 
 def _cells(
-    computation: Computation, problem: Problem, evidence: Capture, first: int, step: int, captured: _Cost
+    computation: Computation,
+    problem: Problem,
+    evidence: Capture,
+    first: int,
+    step: int,
+    captured: _Cost,
+    weigh: bool = False,
 ) -> list[Cell]:
     """The cells of one computation for one round of targets; rows of one image stand together."""
     rows = [first + step * image for image in range(len(problem.images))]
@@ -347,13 +355,17 @@ def _cells(
             work = functools.partial(native.heatmap, evidence)
         else:
             work = functools.partial(backends.run, backend, problem)
-        heatmap, cost = _measured(problem.images, lambda: work(computation.method, computation.options))
+        asked = (computation.method, computation.options)
+        heatmap, cost = _measured(problem.images, lambda: work(*asked))
+        weight = memory.traced(lambda: backends.run(backend, problem, *asked)) if weigh else None
     except Exception as error:  # one broken computation must not take the others down
         return [Cell(row, computation, _status(error), one_line(error)) for row in rows]
     seconds, peak = cost.seconds / len(rows), cost.peak
     if own:
         seconds += captured.seconds / (len(rows) * step)
         peak = cost.peak_after(captured)
+    if peak is None:
+        peak = weight
     return [
         Cell(
             row=row,

@@ -206,6 +206,23 @@ def test_memory_is_told_only_where_allocations_are_counted(small_net, images) ->
     assert [cell.peak_bytes for cell in study.cells] == [None, None]
 
 
+def test_memory_on_a_cpu_is_weighed_in_a_call_of_its_own(small_net, images, monkeypatch) -> None:
+    calls = []
+
+    def greedy(problem, method, options):
+        calls.append(method)
+        torch.empty(2**25, dtype=torch.uint8)
+        return ramp(problem, method, options)
+
+    monkeypatch.setitem(FAKES, "greedy", backend("greedy", greedy))
+    study = compare(small_net, images[:1], "gradcam@ramp,gradcam@greedy,gradcam,gradcam@refuses", weigh=True)
+    ramps, greedys, ours, refused = [cell.peak_bytes for cell in study.cells]
+    assert len(calls) == 2
+    assert greedys - ramps == 2**25
+    assert ours >= 8 * 6 * 8 * 4  # the activations of its capture
+    assert refused is None
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_memory_on_a_gpu(small_net, images, monkeypatch) -> None:
     def greedy(problem, method, options):

@@ -58,3 +58,15 @@ def test_where_the_system_has_no_such_mark_nothing_is_made_up(tmp_path, monkeypa
     monkeypatch.setattr(memory, "CLEAR", tmp_path / "clear_refs")
     monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
     assert memory.baseline(CPU) is None
+
+
+def test_traced_counts_the_tensors_of_a_call_to_the_byte():
+    kept = torch.ones(100)
+
+    def work():
+        for _ in range(3):
+            torch.ones(MIB // 4) + torch.ones(MIB // 4)  # three at a time
+        kept.add_(1)
+
+    assert memory.traced(work) == 3 * MIB
+    assert memory.traced(lambda: kept.add_(1)) == 0

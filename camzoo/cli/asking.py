@@ -173,6 +173,7 @@ def study_of(
     device: torch.device,
     settings: Settings,
     seed: int,
+    weigh: bool = False,
 ) -> Study:
     """A Study of photos as the model sees them."""
     import torch
@@ -194,4 +195,5 @@ def study_of(
             model_name=title(classifier),
             progress=progress,
             settings=replace(settings, progress=inputs),
+            weigh=weigh,
         )

@@ -69,6 +69,7 @@ def compare(
     device: DeviceOption = "cpu",
     chunk: Annotated[int | None, typer.Option(min=1, help="Inputs at a time, in methods that run many.")] = None,
     amp: Annotated[str | None, typer.Option(help="Autocast in methods that run many: bf16 or fp16.")] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Also its memory on a CPU: each runs once more.")] = False,
     seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("camzoo-out"),
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier run in the folder.")] = False,
@@ -78,7 +79,8 @@ def compare(
         raise RequestError("--layer names one layer and --layers several: leave out one of them")
     named = [layer] if layers is None else _listed(layers)
     pictures, settings = [photo_of(photo) for photo in photos], settings_of(chunk, amp)
-    _compare(pictures, model or [], weights or [], named, target, methods, device, settings, seed, out, overwrite)
+    models, files = model or [], weights or []
+    _compare(pictures, models, files, named, target, methods, device, settings, memory, seed, out, overwrite)
 
 
 @app.command()
@@ -89,7 +91,7 @@ def demo(
     """Compare all backends on three real photos with a trained classifier, offline."""
     pictures = [sample_of(name) for name in DEMO_PHOTOS]
     listed, settings = ",".join(DEMO_METHODS), Settings()
-    _compare(pictures, ["efficientnet-lite0"], [], [None], None, listed, "cpu", settings, 0, out, overwrite)
+    _compare(pictures, ["efficientnet-lite0"], [], [None], None, listed, "cpu", settings, True, 0, out, overwrite)
 
 
 def _listed(layers: str) -> list[str]:
@@ -113,6 +115,7 @@ def _compare(
     methods: str,
     device: str,
     settings: Settings,
+    weigh: bool,
     seed: int,
     out: Path,
     overwrite: bool,
@@ -136,7 +139,7 @@ def _compare(
         if len(asked) > 1:
             print(f"{title(classifier)}, layer {layer or 'by the rule'}", file=sys.stderr, flush=True)
         views = [(photo.name, classifier.preprocessing.view(photo.picture)) for photo in photos]
-        studies.append(study_of(classifier, views, layer, target, methods, where, settings, seed))
+        studies.append(study_of(classifier, views, layer, target, methods, where, settings, seed, weigh))
     # All were made by one process: their environments differ in the second at most.
     result = replace(study.joined(studies), provenance=provenance, environment=studies[-1].environment)
     files = result.save(out, overwrite)
