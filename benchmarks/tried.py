@@ -179,7 +179,7 @@ TRIALS = (
         "scale and enlarge eight maps as one batch",
         "map by map",
         fused_maps,
-        "no: milliseconds of a comparison, and maps of one comparison differ in grid and stage",
+        "not yet: milliseconds of a comparison, whose maps may differ in grid and stage",
     ),
 )
 

@@ -218,7 +218,8 @@ def test_memory_on_a_cpu_is_weighed_in_a_call_of_its_own(small_net, images, monk
     study = compare(small_net, images[:1], "gradcam@ramp,gradcam@greedy,gradcam,gradcam@refuses", weigh=True)
     ramps, greedys, ours, refused = [cell.peak_bytes for cell in study.cells]
     assert len(calls) == 2
-    assert greedys - ramps == 2**25
+    assert 0 < ramps < 2**20
+    assert 2**25 <= greedys < 2**25 + 2**20
     assert ours >= 8 * 6 * 8 * 4  # the activations of its capture
     assert refused is None
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,11 +49,31 @@ def traced(work: Callable[[], object]) -> int:
     profiler that listens.
     """
     listening = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=listening, profile_memory=True) as profiled:
+    profiled = torch.profiler.profile(activities=listening, profile_memory=True)
+    with _hushed():
+        profiled.start()
+    try:
         work()
-    events = sorted(profiled.profiler.kineto_results.events(), key=lambda event: event.start_ns())
-    changes = (event.nbytes() for event in events if event.name() == "[memory]")
+    finally:
+        with _hushed():
+            profiled.stop()
+    recorded: Any = profiled.profiler
+    events = sorted(recorded.kineto_results.events(), key=lambda event: event.start_ns())
+    changes = [int(event.nbytes()) for event in events if event.name() == "[memory]"]
     return max(itertools.accumulate(changes, initial=0))
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without stderr for a moment: the profiler says there that it starts and ends, where Python cannot stop it."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _resident(mark: str) -> int:
