@@ -135,7 +135,9 @@ def scaling(run: Run) -> Figure:
         for number, line in enumerate(lost):
             style: Style = {"fontsize": SMALL, "color": FAINT, "parse_math": False, "transform": axes.transAxes}
             axes.text(0.03, 0.97 - 0.035 * number, fit(_ending(line), SMALL, WIDE * 0.9), va="top", **style)
-    _legend(figure, {name: look for name, look in looks.items() if name}, "exponent b of seconds ~ size^b [95 %]")
+    # Each line is named at its end: the marks of libraries are explained, those of single implementations need not be.
+    drawn = {line.backend for line in lines if line.backend and ":" not in line.backend}
+    _legend(figure, {name: looks[name] for name in looks if name in drawn}, "exponent b of seconds ~ size^b [95 %]")
     return figure
 
 
