@@ -128,6 +128,12 @@ def test_a_repetition_is_held_against_the_run_and_not_tabulated() -> None:
     assert "The two were not made alike: cores: 2 before, 64 now." in made
 
 
+def test_other_contenders_at_the_same_work_are_no_repetition() -> None:
+    made = page([run(row("gradcam", 1.1, NET)), run(row("layercam", 1.2, NET))])
+    assert made.count("| forward passes | net |") == 2
+    assert "run twice" not in made
+
+
 def test_an_interrupted_run_says_so() -> None:
     assert "It was interrupted" in page([run(*rows(), finished=False)])
     assert "It was interrupted" not in page([run(*rows())])

@@ -41,7 +41,7 @@ def page(runs: Sequence[Run], files: Sequence[Files] = ()) -> str:
     """The page.
 
     Args:
-        runs: benchmarks. One whose cases are all in an earlier one is its repetition, and is held against it.
+        runs: benchmarks. One whose cases and contenders are all in an earlier one repeats it, and is held against it.
         files: for each run what lies beside the page.
     """
     beside = [*files, *[Files()] * (len(runs) - len(files))]
@@ -57,8 +57,12 @@ def page(runs: Sequence[Run], files: Sequence[Files] = ()) -> str:
 
 def _repeats(runs: Sequence[Run], number: int) -> Run | None:
     """The earlier run that this one repeats."""
-    cases = set(runs[number].cases)
-    return next((run for run in runs[:number] if cases and cases <= set(run.cases)), None)
+    asked = _asked(runs[number])
+    return next((run for run in runs[:number] if asked and asked <= _asked(run)), None)
+
+
+def _asked(run: Run) -> set[tuple[Case, str]]:
+    return {(row.case, row.contender) for row in run.rows}
 
 
 def _costs(run: Run, files: Files) -> list[str]:
