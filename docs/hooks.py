@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import formulas
 from camzoo import methods
 
 METHODS = "<!-- every method -->"
+OUTWARD = re.compile(r"(?<!!)\[([^\]\n]+)\]\((\.\./[^)\s]+)\)")
 
 
 def on_config(config: Any) -> Any:
@@ -33,9 +36,15 @@ def _pages(folder: str, docs: Path) -> list[str]:
     return [f"{folder}{name}" for name in names]
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Puts every method's docstring where a page asks for them, under the name that the table gives it."""
-    return markdown.replace(METHODS, "\n\n".join(map(_block, methods.TABLE)))
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Puts every method's docstring where a page asks for them; what lies outside of the site is named, not linked."""
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def told(link: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(folder, link[2]))
+        return f"{link[1]} (`{path.removeprefix('../')}`)" if path.startswith("../") else link[0]
+
+    return OUTWARD.sub(told, markdown).replace(METHODS, "\n\n".join(map(_block, methods.TABLE)))
 
 
 def _block(method: methods.Method) -> str:
