@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -196,7 +196,6 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
     runs: list[_Run] = []
     starts: list[int] = []
     learnt: dict[int, int] = {}  # of each parameter that has been met, how many numbers it holds
-    held = {images.untyped_storage().data_ptr()}
     size, thread = tuple(images.shape[2:]), threading.get_ident()
 
     def watch(name: str, module: torch.nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
@@ -215,8 +214,8 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
             except RequestError:
                 layout = None
             learnt.update(parameters)
-            met, memory = sum(learnt.values()), _new_bytes(output, held)
-            info = LayerInfo(name, type(module).__name__, shape, sum(parameters.values()), layout, met, memory)
+            met = sum(learnt.values())
+            info = LayerInfo(name, type(module).__name__, shape, sum(parameters.values()), layout, met, 0)
             runs.append(_Run(info, module, output, starts.pop()))
 
         yield module.register_forward_pre_hook(start)
@@ -228,7 +227,10 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
             for handle in watch(name, module) if name else ():
                 hooks.enter_context(handle)
         outputs = of_image(model, 0, len(images))(images[:1])
-    return runs, outputs
+    # Not in the hooks: where a model is compiled, these see tensors that have no memory.
+    held = {images.untyped_storage().data_ptr()}
+    weighed = [replace(run, info=replace(run.info, memory=_new_bytes(run.output, held))) for run in runs]
+    return weighed, outputs
 
 
 def _new_bytes(output: object, held: set[int]) -> int:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drawings
 import pytest
-import shapes
 import torch
 from conftest import require
 from PIL import Image
@@ -18,19 +18,19 @@ from camzoo import cli
 from camzoo.cli import evaluate as _verb  # noqa: F401 (joins the application)
 from camzoo.evaluation import batch, files, reading
 
-COMMON = ["--model", "shapes:ShapeNet", "--weights", "net.pt", "--layer", "last", "--workers", "0"]
+COMMON = ["--model", "drawings:ShapeNet", "--weights", "net.pt", "--layer", "last", "--workers", "0"]
 
 
 @pytest.fixture(scope="module")
 def state():
-    return shapes.trained().state_dict()
+    return drawings.trained().state_dict()
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, state) -> Path:
     """A working directory with a data set, an empty folder and the weights of the net."""
     require("pyarrow.parquet")
-    shapes.as_folders(tmp_path / "set", 9)
+    drawings.as_folders(tmp_path / "set", 9)
     (tmp_path / "empty").mkdir()
     torch.save(state, tmp_path / "net.pt")
     monkeypatch.chdir(tmp_path)
@@ -74,7 +74,7 @@ def test_a_run(camzoo, place):
 
 
 def test_a_limit_and_the_true_class(camzoo, place):
-    shapes.as_table(place / "table", 12)
+    drawings.as_table(place / "table", 12)
     asked = ["--limit", 5, "--target", "label", "--metrics", "energy,error-top-1", "--methods", "center"]
     code, _, err = camzoo("evaluate", "table/shapes.csv", *COMMON, *asked)
     assert (code, err) == (0, "")
@@ -110,7 +110,7 @@ def test_a_plan_writes_nothing(camzoo, place):
 def test_bad_input_is_one_line(camzoo, place, arguments, said):
     (place / "wrong.csv").write_text("file,class\na.png,cat\n")
     (place / "named" / "cat").mkdir(parents=True)
-    shapes.drawn(0)[0].save(place / "named" / "cat" / "a.png")
+    drawings.drawn(0)[0].save(place / "named" / "cat" / "a.png")
     before = sorted(place.rglob("*"))
     data, *options = arguments
     code, out, err = camzoo("evaluate", data, *COMMON, *options)
@@ -128,7 +128,7 @@ def test_another_question_is_refused(camzoo, place):
         "seed was 0, and is 1 now"
         in camzoo("evaluate", "set", *COMMON, "--methods", "center", "--seed", 1, "--resume")[2]
     )
-    shapes.drawn(30)[0].save(place / "set" / "cross" / "new.png")
+    drawings.drawn(30)[0].save(place / "set" / "cross" / "new.png")
     assert "images was 9, and is 10 now" in camzoo("evaluate", "set", *COMMON, "--methods", "center", "--resume")[2]
 
 
@@ -179,7 +179,7 @@ cli.main()
 def test_kill_9(camzoo, place):
     """A process that is killed as it renames a part; the same command with --resume; and an unbroken run."""
     asked = ["evaluate", "set", *COMMON, "--methods", "gradcam", "--batch", "3"]
-    paths = os.pathsep.join([str(place), str(Path(shapes.__file__).parent)])
+    paths = os.pathsep.join([str(place), str(Path(drawings.__file__).parent)])
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", KILLED, *asked, "--out", "killed"]
     ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+import drawings
 import pytest
-import shapes
 import torch
 from conftest import require
 
@@ -34,15 +34,15 @@ def broken(images, of):
 
 
 def sample_of(number: int) -> Sample:
-    photo, mask, kind = shapes.drawn(number)
-    box = Box(*map(float, shapes.box_of(mask)))
-    seen = shapes.SEEN.tensor(photo)[0]
-    return Sample(number, f"{number}.png", shapes.LABELS[kind], kind, seen, (box,), torch.from_numpy(mask))
+    photo, mask, kind = drawings.drawn(number)
+    box = Box(*map(float, drawings.box_of(mask)))
+    seen = drawings.SEEN.tensor(photo)[0]
+    return Sample(number, f"{number}.png", drawings.LABELS[kind], kind, seen, (box,), torch.from_numpy(mask))
 
 
 @pytest.fixture(scope="module")
 def net():
-    return shapes.trained()
+    return drawings.trained()
 
 
 @pytest.fixture(scope="module")

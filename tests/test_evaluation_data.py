@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+import drawings
 import numpy as np
 import pytest
-import shapes
 import torch
 from conftest import require
 from PIL import Image
@@ -44,7 +44,7 @@ def test_a_folder_of_photos(tmp_path):
 
 
 def test_a_folder_for_each_class(tmp_path):
-    found = opening.open_data(shapes.as_folders(tmp_path / "set", 6))
+    found = opening.open_data(drawings.as_folders(tmp_path / "set", 6))
     assert [(item.name, item.label) for item in found.items][:3] == [
         ("cross/000.png", "cross"),
         ("cross/003.png", "cross"),
@@ -253,7 +253,7 @@ def test_an_empty_dataset_is_refused():
 
 
 def test_a_limit_draws_from_all_of_it(tmp_path):
-    whole = opening.open_data(shapes.as_folders(tmp_path, 30))
+    whole = opening.open_data(drawings.as_folders(tmp_path, 30))
     part = whole.limited(12)
     assert [item.name for item in part.items] == sorted(item.name for item in part.items)
     assert part.labels == whole.labels

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+import drawings
 import pytest
-import shapes
 import torch
 from conftest import require
 
@@ -28,13 +28,13 @@ def arrow():
 
 @pytest.fixture(scope="module")
 def net():
-    return shapes.trained()
+    return drawings.trained()
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A table of shapes, in the second batch of which one photo is damaged."""
-    found = shapes.as_table(tmp_path_factory.mktemp("data") / "set", COUNT)
+    found = drawings.as_table(tmp_path_factory.mktemp("data") / "set", COUNT)
     (found.parent / "005.png").write_bytes(b"\x89PNG damaged")
     return opening.open_data(found)
 
@@ -45,7 +45,7 @@ def question(net, methods="gradcam,layercam", wanted="average-drop,energy,pointi
 
 def run(net, data, out, asked=None, **changes):
     given = {"identity": IDENTITY, "size": SIZE, "workers": 0} | changes
-    local.run(asked or question(net), data, shapes.SEEN, shapes.LABELS, out, **given)
+    local.run(asked or question(net), data, drawings.SEEN, drawings.LABELS, out, **given)
 
 
 @pytest.fixture(scope="module")
@@ -225,14 +225,14 @@ def test_labels_that_the_model_does_not_have_are_refused(net, tmp_path):
         folder = tmp_path / str(len(why))
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shapes.drawn(0)[0].save(folder / name)
+            drawings.drawn(0)[0].save(folder / name)
         with pytest.raises(RequestError, match=why):
             run(net, opening.open_data(folder), tmp_path / "out", question(net, by_label=True))
         assert not (tmp_path / "out").exists()
 
 
 def test_metrics_that_the_data_cannot_have(data, tmp_path):
-    bare = opening.open_data(shapes.as_folders(tmp_path, 3))
+    bare = opening.open_data(drawings.as_folders(tmp_path, 3))
     names = [each.name for each in local.fitting(table.expand("fast"), bare, False, named=False)]
     assert names == ["average-drop", "increase", "average-gain", "complexity", "entropy"]
     with pytest.raises(RequestError, match="pointing needs boxes or masks"):
@@ -253,7 +253,7 @@ def test_without_pyarrow(monkeypatch, unbroken):
 
 def test_the_plan_counts_forward_passes(net, data):
     """One for the evidence, and one for each map that shows something: the uniform one shows nothing."""
-    loading = samples.Loading(data.items, shapes.SEEN, {})
+    loading = samples.Loading(data.items, drawings.SEEN, {})
     asked = question(net, "gradcam,layercam", "average-drop,increase")
     found = planning.plan(asked, loading)
     assert (found.images, found.tried, found.forwards) == (COUNT, planning.IMAGES, 1 + 2 + 3)
@@ -261,11 +261,11 @@ def test_the_plan_counts_forward_passes(net, data):
     assert not net._forward_pre_hooks
     steps = planning.plan(question(net, "gradcam", "insertion"), loading)
     assert steps.forwards == 1 + 4 * 33
-    assert planning.plan(asked, samples.Loading([], shapes.SEEN, {})) is None
+    assert planning.plan(asked, samples.Loading([], drawings.SEEN, {})) is None
 
 
 def test_the_manifest_says_what_was_asked(unbroken):
     told = json.loads((unbroken / files.MANIFEST).read_text())
     assert told["question"]["methods"] == ["gradcam", "layercam", "random", "uniform", "center", "sobel"]
-    assert told["labels"] == list(shapes.LABELS)
+    assert told["labels"] == list(drawings.LABELS)
     assert str(Path.home()) not in json.dumps(told)

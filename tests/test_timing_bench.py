@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -275,7 +276,9 @@ def test_ctrl_c_in_the_middle_and_resume_with_real_processes(tmp_path):
     def taken():
         return samples.read_text().count('"sample"') if samples.exists() else 0
 
-    running = subprocess.Popen(command, env=around, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # Ctrl-C is heard also where the suite runs in the background, as a shell starts what it does not wait for.
+    hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(command, env=around, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
     while taken() < 8 and running.poll() is None:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ needs_reset = pytest.mark.skipif(memory.baseline(CPU) is None, reason="this syst
 
 
 def held_by(work):
+    gc.collect()  # what other tests have left must not be given back during the work
     before = memory.baseline(CPU)
     work()
     return memory.peak(CPU, before)
