@@ -91,7 +91,7 @@ def demo(
     """Compare all backends on three real photos with a trained classifier, offline."""
     pictures = [sample_of(name) for name in DEMO_PHOTOS]
     listed, settings = ",".join(DEMO_METHODS), Settings()
-    _compare(pictures, ["efficientnet-lite0"], [], [None], None, listed, "cpu", settings, True, 0, out, overwrite)
+    _compare(pictures, ["efficientnet-lite0"], [], [None], None, listed, "cpu", settings, False, 0, out, overwrite)
 
 
 def _listed(layers: str) -> list[str]:
