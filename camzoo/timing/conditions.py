@@ -19,7 +19,7 @@ CPUINFO = Path("/proc/cpuinfo")
 GPU = ("name", "driver_version", "power.limit")
 GPU_NOW = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
 
-COLLECTION = "the garbage collector is off within a round and runs between rounds"
+COLLECTION = "the garbage collector is off while a call and the passes beside it are timed, and runs between rounds"
 
 
 def fixed(device: torch.device) -> dict[str, Any]:
