@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import os
@@ -277,8 +276,9 @@ def test_ctrl_c_in_the_middle_and_resume_with_real_processes(tmp_path):
         return samples.read_text().count('"sample"') if samples.exists() else 0
 
     # Ctrl-C is heard also where the suite runs in the background, as a shell starts what it does not wait for.
-    hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    running = subprocess.Popen(command, env=around, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    started = [sys.executable, "-c", f"{hear}; from camzoo.cli import main; main()", *words]
+    running = subprocess.Popen(started, env=around, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while taken() < 8 and running.poll() is None:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)

@@ -25,6 +25,8 @@ from camzoo.timing.worker import Pass, Plan
 ROUNDS, PROCESSES = 15, 3
 BUDGET = 60.0
 """Seconds in one process after which a contender has no further round."""
+GIVEN_BACK = "65536"
+"""Bytes from which on glibc gives back at once what is freed, so that the resident set shows what tensors hold."""
 
 Progress = Callable[[int, int, str, str], None]
 """Called with the number of processes done, their number, what the process at work does, and who is at work in it."""
@@ -235,8 +237,7 @@ def _process(plan: Plan, number: int, log: _Log, tick: Callable[[str], None]) ->
 def _start(path: Path, kind: Pass, errors: Any) -> subprocess.Popen[str]:
     quiet = {"TQDM_DISABLE": "1"}  # progress bars of libraries
     if kind is Pass.MEMORY:
-        # What is freed goes back to the system at once (glibc), so that the resident set shows what tensors hold.
-        quiet["MALLOC_MMAP_THRESHOLD_"] = "65536"
+        quiet["MALLOC_MMAP_THRESHOLD_"] = GIVEN_BACK
     return subprocess.Popen(
         [sys.executable, "-m", "camzoo.timing.worker", str(path)],
         stdin=subprocess.PIPE,
