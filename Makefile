@@ -38,6 +38,8 @@ guide: $(READY)  ## run the pages of docs/guide, and write anew what they print 
 
 performance: $(READY)  ## measure every scenario for a CPU (hours, on an idle machine), and write docs/performance.md anew
 	$(BIN)/python benchmarks/scenarios.py
+	$(BIN)/python benchmarks/adapters.py
+	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/performance.py
 
 docs: $(READY)  ## build the site into site/, without a warning

@@ -10,12 +10,10 @@ in random order, and the figure is the median over the rounds of the ratio withi
 from __future__ import annotations
 
 import argparse
-import gc
+import functools
 import json
 import os
-import random
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ import torchvision
 
 import camzoo
 from camzoo.environment import environment
+from camzoo.timing import clock
 from camzoo.timing.memory import traced
 
 EIGHT = ("gradcam", "gradcam++", "hirescam", "gradcam-elementwise", "xgradcam", "layercam", "eigencam", "eigengradcam")
@@ -90,18 +89,9 @@ CASES = (
 )
 
 
-def clock(device: torch.device) -> float:
-    """The wall clock, once the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Seconds of one call."""
-    began = clock(device)
-    work()
-    return clock(device) - began
+    return clock.timed(work, device).seconds
 
 
 def plain(model: torch.nn.Module, images: torch.Tensor) -> None:
@@ -115,23 +105,20 @@ def measure(cases: list[Case], rounds: int, device: torch.device) -> list[dict]:
     torch.manual_seed(0)
     model = torchvision.models.get_model(cases[0].model, weights=None).eval().to(device)
     images = torch.randn(1, 3, 224, 224, device=device)
-    works = {case.name: lambda case=case: CALLS[case.call](model, images, case.layer, case.target) for case in cases}
-    samples: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
-    for _ in range(3):
+
+    def unit() -> None:
         plain(model, images)
-    for work in works.values():
-        work()
-    gc.disable()
-    for number in range(rounds):
-        order = random.Random(number).sample(cases, len(cases))
-        for case in order:
-            # A forward pass on either side: a machine that slows down slows both.
-            before = timed(lambda: plain(model, images), device)
-            seconds = timed(works[case.name], device)
-            after = timed(lambda: plain(model, images), device)
-            samples[case.name].append((seconds, (before + after) / 2))
-        gc.collect()
-    gc.enable()
+
+    def call(case: Case) -> tuple[float, float]:
+        """Seconds of the call, and of the forward passes beside it."""
+        work = functools.partial(CALLS[case.call], model, images, case.layer, case.target)
+        timing, forward = clock.between(lambda: clock.timed(work, device), unit, device)
+        return timing.seconds, forward
+
+    calls = {case.name: functools.partial(call, case) for case in cases}
+    for each in calls.values():
+        each()  # warm-up
+    samples = clock.in_turns(calls, rounds)
     return [row(case, samples[case.name]) for case in cases]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import statistics
 
 import torch
@@ -15,6 +14,7 @@ import torchvision
 from cost import RESULTS, plain, timed
 
 from camzoo.environment import environment
+from camzoo.timing import clock
 
 MODELS = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vgg16", "densenet121")
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -26,12 +26,13 @@ def measure(name: str, rounds: int = 15) -> dict:
     model = torchvision.models.get_model(name, weights=None).eval()
     images = torch.randn(16, 3, 224, 224)
     inputs = {name: images.contiguous(memory_format=format) for name, format in FORMATS.items()}
-    samples: dict[str, list[float]] = {name: [] for name in inputs}
-    for number in range(-2, rounds):
-        for which in random.Random(number).sample(list(inputs), len(inputs)):
-            seconds = timed(lambda which=which: plain(model, inputs[which]), torch.device("cpu"))
-            if number >= 0:  # the first two rounds warm up
-                samples[which].append(seconds)
+    cpu = torch.device("cpu")
+    calls = {
+        which: (lambda laid_out=laid_out: timed(lambda: plain(model, laid_out), cpu))
+        for which, laid_out in inputs.items()
+    }
+    clock.in_turns(calls, 2)  # warm-up
+    samples = clock.in_turns(calls, rounds)
     ratios = [last / first for first, last in zip(samples["contiguous"], samples["channels-last"], strict=True)]
     return {"model": name, "ratio": round(statistics.median(ratios), 3), "seconds": samples}
 

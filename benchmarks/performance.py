@@ -5,10 +5,12 @@ python benchmarks/performance.py
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import evaluated
 from scenarios import BOTH, RESULTS, TABLE
 
 from camzoo import charts, figures
@@ -54,6 +56,17 @@ def drawn(run: Run, name: str) -> dict[str, str]:
     return made
 
 
+def evaluations() -> Iterator[str]:
+    """The part of the page about each evaluation that was measured, whose figure is written."""
+    for path in (RESULTS / f"evaluation-{device}.json" for device in BOTH):
+        if path.exists():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            FIGURES.mkdir(exist_ok=True)
+            figure = FIGURES / f"{path.stem}.png"
+            figure.write_bytes(figures.png(evaluated.figure(result)))
+            yield evaluated.section(result, f"../benchmarks/results/{path.name}", f"{FIGURES.name}/{figure.name}")
+
+
 def main() -> None:
     """Writes the page."""
     paths = list(results())
@@ -63,7 +76,7 @@ def main() -> None:
         for run, path in zip(runs, paths, strict=True)
     ]
     path = DOCS / "performance.md"
-    path.write_text(page(runs, files), encoding="utf-8")
+    path.write_text("\n".join([page(runs, files), *evaluations()]), encoding="utf-8")
     print(f"wrote {path}, from {len(runs)} results")
 
 

@@ -7,21 +7,20 @@ python benchmarks/tried.py --only compile   # part of it, printed only
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
-import random
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torchvision
-from cost import RESULTS, clock, explain
+from cost import RESULTS, explain, timed
 from torch import nn
 
 from camzoo import grids
 from camzoo.environment import environment
+from camzoo.timing import clock
 
 Work = Callable[[], object]
 CHANNELS = 64  # of Score-CAM's 512, so that a trial takes seconds
@@ -187,21 +186,11 @@ TRIALS = (
 def measure(trial: Trial, rounds: int, device: torch.device) -> dict:
     """Raw samples of both, interleaved in random order, and the median of their ratios within a round."""
     works = dict(zip(("today", "idea"), trial.make(device), strict=True))
-    firsts = {}
-    for which, work in works.items():
-        began = clock(device)
-        work()
-        firsts[which] = round(clock(device) - began, 4)
-        work()
-    samples: dict[str, list[float]] = {which: [] for which in works}
-    gc.disable()
-    for number in range(rounds):
-        for which in random.Random(number).sample(list(works), len(works)):
-            began = clock(device)
-            works[which]()
-            samples[which].append(round(clock(device) - began, 6))
-        gc.collect()
-    gc.enable()
+    calls = {which: (lambda work=work: round(timed(work, device), 6)) for which, work in works.items()}
+    firsts = {which: call() for which, call in calls.items()}
+    for call in calls.values():
+        call()  # warm-up
+    samples = clock.in_turns(calls, rounds)
     ratios = [idea / today for today, idea in zip(samples["today"], samples["idea"], strict=True)]
     quarters = statistics.quantiles(ratios, n=4)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,17 @@ import torch
 
 from camzoo import chunks, guard, layers, tail
 from camzoo.binding import of_image
-from camzoo.targets import LinearScore, row_of, select, settled
+from camzoo.targets import LinearScore, TopClass, check_scores, class_indices, row_of, select, settled
 from camzoo.types import Capture, Evidence, Layout, Make, Settings, Target
 
+Again = Callable[
+    [Sequence[str], torch.Tensor, Sequence[Target], frozenset[Evidence]], Sequence[tuple[Sequence[Capture], Layout]]
+]
 Rerun = Callable[[torch.Tensor, torch.Tensor], Any]
 """From altered outputs of the layer, and the model's input, to the model's outputs."""
+
+Slopes = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""From the model's outputs, the score that is explained and its class, to the slopes of another score."""
 
 PROBES = 2
 """How many random activations a model's tail is tried on before it is believed to be pooling plus linear."""
@@ -32,11 +38,12 @@ class Asker:
         target: what is explained.
         layout: of the layer's output.
         output: the layer's output as it was captured.
-        scores: the model's outputs as they were captured.
+        scores: the model's outputs as they were captured; none in them where no pass was made yet.
         recording: what finished before the layer.
         settings: chunk size, autocast and progress.
-        again: takes a capture of a layer, images and target, with what is needed.
+        again: takes captures of layers, images and targets, with what is needed.
         notes: what the reader of the maps should know, such as a fallback.
+        probes: random activations of every image and what the whole model gives for them, once they are asked for.
     """
 
     model: torch.nn.Module
@@ -48,15 +55,16 @@ class Asker:
     scores: torch.Tensor
     recording: tail.Recording
     settings: Settings
-    again: Callable[[str, torch.Tensor, Target, frozenset[Evidence]], Capture]
+    again: Again
     notes: list[str] = field(default_factory=list)
+    probes: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
 
     def score_inputs(self, image: int, make: Make, count: int) -> torch.Tensor:
         """The explained score of one image for each of `count` altered inputs: the whole model is run."""
         target, model = row_of(settled(self.target, self.scores), image), self._model_of(image)
 
         def compute(start: int, stop: int) -> torch.Tensor:
-            return target(select(model(_inputs(make(start, stop)))))
+            return chunks.laid_out(lambda inputs: target(select(model(inputs))), make(start, stop))[1]
 
         return self._run(compute, count, 8 * self.images[0].numel() * self.images.element_size() * _WIDTH)
 
@@ -78,12 +86,39 @@ class Asker:
         *,
         images: torch.Tensor | None = None,
         layer: str | None = None,
-        slopes: torch.Tensor | None = None,
+        slopes: torch.Tensor | Slopes | None = None,
     ) -> Capture:
         """The evidence again: from altered images, at another layer, or for another linear score."""
-        target = settled(self.target, self.scores) if slopes is None else LinearScore(slopes)
-        capture = self.again(layer or self.layer, self.images if images is None else images, target, needs)
-        if isinstance(capture.ask, Asker):  # what happens there is told with the map as well
+        target = self._decided(altered=images is not None)
+        if slopes is not None:
+            target = _Sloped(target, slopes) if callable(slopes) else LinearScore(slopes)
+        given = self.images if images is None else images
+        (((capture,), _),) = self.again([layer or self.layer], given, [target], needs)
+        if isinstance(target, _Sloped) and isinstance(capture.ask, Asker):
+            capture.ask.target = LinearScore(target.at(capture.scores))
+        return self._told(capture)
+
+    def retake_at(self, layers: Sequence[str], needs: frozenset[Evidence]) -> list[Capture]:
+        """The evidence at other layers, all from one pass."""
+        target = self._decided(altered=False)
+        return [self._told(capture) for (capture,), _ in self.again(layers, self.images, [target], needs)]
+
+    def _decided(self, altered: bool) -> Target:
+        """The target, its class decided by the images as they are.
+
+        Where these have not been run, the pass that is to come decides; but for altered images a plain pass has to.
+        """
+        if isinstance(self.target, TopClass) and (altered or self.scores.numel()):
+            with guard.evaluating(self.model), torch.inference_mode(False), torch.no_grad():
+                scores = self.scores if self.scores.numel() else select(self.model(self.images.clone()))
+            self.target = settled(self.target, scores)
+        return self.target
+
+    def _told(self, capture: Capture) -> Capture:
+        """A capture, what happens in which is told with the map as well."""
+        if isinstance(capture.ask, Asker):
+            for note in capture.ask.notes:
+                self._note(note)
             capture.ask.notes = self.notes
         return capture
 
@@ -159,8 +194,8 @@ class Asker:
         own, inputs, whole = self.output[image : image + 1], self.images[image : image + 1], self._whole(image)
         rerun = tail.twin(self._model_of(image), self.layer, self.recording, image, len(self.images))
         with guard.evaluating(self.model), torch.no_grad():
-            random = self._random(image, 1)
-            scores, others = self.scores[image : image + 1], select(whole(random.clone(), inputs))
+            random, others = (each[image : image + 1] for each in self._probe())
+            scores = self.scores[image : image + 1]
             try:
                 found = select(rerun(torch.cat([own, random]), inputs))
                 if len(found) == 2 and _close(found[:1], scores) and _close(found[1:], others):
@@ -175,6 +210,14 @@ class Asker:
             if not _close(select(whole(own.clone(), inputs)), scores):
                 self._note("the model does not give its own scores again: it depends on chance, or on what ran before")
         return whole
+
+    def _probe(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random activations of every image, and what the whole model gives for them, in one run for all images."""
+        if not self.probes:
+            random = torch.cat([self._random(image, 1) for image in range(len(self.images))])
+            with tail.replaced(self.model, self.layer, random.clone()):
+                self.probes.append((random, select(self.model(self.images.clone()))))
+        return self.probes[0]
 
     def _whole(self, image: int) -> Rerun:
         model = self._model_of(image)
@@ -207,15 +250,26 @@ class Asker:
             return chunks.run(step, count, size)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sloped:
+    """A linear score whose slopes are read from the very outputs that it is the score of."""
+
+    target: Target
+    slopes: Slopes
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        return LinearScore(self.at(outputs))(outputs)
+
+    def at(self, outputs: torch.Tensor) -> torch.Tensor:
+        scores = outputs.detach()
+        check_scores(scores)
+        return self.slopes(scores, self.target(scores), class_indices(self.target, scores))
+
+
 # How many copies of its input a model holds at once, roughly, where activations are largest.
 _WIDTH = 64
 # In half precision 200 epsilons are more than everything.
 _MOST_SLACK = 0.05
-
-
-def _inputs(images: torch.Tensor) -> torch.Tensor:
-    """Inputs in the memory format in which convolutions are fast for many images."""
-    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
 def _noise(like: torch.Tensor) -> torch.Tensor:

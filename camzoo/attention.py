@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,13 @@ from camzoo.types import Target
 Tensors = tuple[torch.Tensor, ...]
 
 
-def take(model: torch.nn.Module, images: torch.Tensor, target: Target, gradients: bool) -> tuple[Tensors, Tensors]:
+def take(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    target: Target,
+    gradients: bool,
+    beside: AbstractContextManager[None] | None = None,
+) -> tuple[Tensors, Tensors]:
     """The softmax probabilities of every attention over all tokens, and the derivative of each block's score by them.
 
     The score `s_l` of block `l` is read off that block's tokens by what the model itself does after its last block
@@ -34,6 +40,7 @@ def take(model: torch.nn.Module, images: torch.Tensor, target: Target, gradients
         images: what it takes, `(N, C, H, W)`.
         target: what is explained.
         gradients: whether the derivatives are wanted.
+        beside: what watches the pass too; parts of the model that are run again are none of it.
 
     Returns:
         Attention, `(N, heads, t, t)` for each block in the order in which they run, rows summing to one; and the
@@ -46,7 +53,7 @@ def take(model: torch.nn.Module, images: torch.Tensor, target: Target, gradients
     watch, walk = _Watch(gradients), _Walk()
     with guard.evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
         images = images.clone() if images.is_inference() else images  # these refuse to be saved for a backward pass
-        with walk.follow(model, watch.seen) if gradients else nullcontext(), watch:
+        with beside or nullcontext(), walk.follow(model, watch.seen) if gradients else nullcontext(), watch:
             outputs = select(model(images))
         _check(watch.seen, len(images))
         derivatives = _derivatives(model, images, target, outputs, watch.seen, walk) if gradients else ()

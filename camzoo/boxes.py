@@ -95,16 +95,35 @@ def largest_box(values: Array, share: float = 0.15, connectivity: int = 8) -> Bo
     Source:
         Selvaraju et al., Grad-CAM, arXiv 1610.02391, section 4.1; Zhou et al., CAM, arXiv 1512.04150, section 3.2.
     """
-    if not 0 <= share < 1:
-        raise RequestError(f"share is {share}: it is of a map's maximum, at least 0 and below 1")
     found = _host(values)
     if found.ndim != 2:
         raise RequestError(f"a map of shape {found.shape} has no box: one map at a time, (H, W)")
-    if not np.isfinite(found).all() or found.max() <= 0:
-        return None
-    parts = segments((found > share * found.max())[None], connectivity)
-    left, top, right, bottom = parts.edges[np.argmax(parts.size)].tolist()
-    return Box(left, top, right, bottom)
+    return largest_boxes(found[None], share, connectivity)[0]
+
+
+def largest_boxes(values: Array, share: float = 0.15, connectivity: int = 8) -> list[Box | None]:
+    """`largest_box` of many maps at once.
+
+    Args:
+        values: `(N, H, W)`.
+        share: of each map's maximum.
+        connectivity: 8 or 4.
+
+    Raises:
+        RequestError: the share or the connectivity is none.
+    """
+    if not 0 <= share < 1:
+        raise RequestError(f"share is {share}: it is of a map's maximum, at least 0 and below 1")
+    found = _host(values)
+    most = found.max((1, 2), keepdims=True)
+    shows = np.isfinite(found).all((1, 2), keepdims=True) & (most > 0)
+    parts = segments((found > share * np.where(shows, most, 1)) & shows, connectivity)
+    ordered = np.lexsort((-parts.size, parts.mask))  # stable: of several as large the first
+    boxes: list[Box | None] = [None] * len(found)
+    for at in ordered[np.diff(parts.mask[ordered], prepend=-1) > 0]:
+        left, top, right, bottom = parts.edges[at].tolist()
+        boxes[parts.mask[at]] = Box(left, top, right, bottom)
+    return boxes
 
 
 def segments(masks: Bools, connectivity: int = 8) -> Segments:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+Answer = TypeVar("Answer")
 
 MOST = {"cpu": 16, "cuda": 256}
 SHARE = 0.25
@@ -55,6 +58,24 @@ def fitting(bytes_each: int, device: torch.device) -> int:
         device: where it runs.
     """
     return max(1, min(MOST.get(device.type, 32), int(SHARE * free(device)) // max(1, bytes_each)))
+
+
+def laid_out(ask: Callable[[torch.Tensor], Answer], images: torch.Tensor) -> tuple[torch.Tensor, Answer]:
+    """Inputs in the memory format that is fast for many of them, channels last, and what a model says of them.
+
+    A model that flattens what it has by `view` does not take that format: it is asked again as they were given.
+
+    Args:
+        ask: runs the model.
+        images: `(N, C, H, W)`; those of other dimensions are left as they are.
+    """
+    fast = images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+    try:
+        return fast, ask(fast)
+    except RuntimeError as error:
+        if "view size is not compatible" not in str(error):
+            raise
+        return images, ask(images)
 
 
 def free(device: torch.device) -> int:

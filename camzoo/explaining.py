@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from camzoo import backends, capture, degenerate, methods, native, specs, targets
+from camzoo import backends, degenerate, native, specs, targets
 from camzoo.binding import bind
 from camzoo.errors import DegenerateMapWarning, unknown
 from camzoo.problems import check_images, layer_name, pose
@@ -75,8 +75,8 @@ def explain(
     if computation.backend == native.NAME:
         name = layer_name(model, layer, images)
         wanted = targets.resolve(target, len(images))
-        needed = methods.find(computation.method).needs
-        (taken,), _ = capture.take(model, name, images, [wanted], needed, seed, Settings(chunk, amp, progress))
+        settings = Settings(chunk, amp, progress)
+        taken = native.evidence(model, name, images, wanted, computation.method, seed, settings)
         raw = native.heatmap(taken, computation.method, options)
     else:
         problem = pose(model, images, layer, target, seed)
@@ -86,6 +86,6 @@ def explain(
 
 
 def _warn(heatmap: Heatmap) -> None:
-    for index in range(len(heatmap.values)):
-        if reason := degenerate.reason(heatmap, index):
+    for index, reason in enumerate(degenerate.reasons(heatmap)):
+        if reason:
             warnings.warn(f"map {index} of {heatmap.method} is {reason}", DegenerateMapWarning, stacklevel=3)

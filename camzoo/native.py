@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from camzoo import attention, backprop, capture, methods
 from camzoo.asking import Asker
 from camzoo.types import (
@@ -16,7 +18,9 @@ from camzoo.types import (
     Offer,
     Problem,
     Resolution,
+    Settings,
     Stage,
+    Target,
 )
 
 NAME = "camzoo"
@@ -35,16 +39,33 @@ def needs(names: Iterable[str]) -> frozenset[Evidence]:
 def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatmap:
     """The RAW map of one method, from a capture of its own."""
     backend.offer(method, options)
-    needed = methods.find(method).needs
-    (taken,), _ = capture.take(problem.model, problem.layer, problem.images, [problem.target], needed, problem.seed)
+    taken = evidence(problem.model, problem.layer, problem.images, problem.target, method, problem.seed)
     return heatmap(taken, method, options)
+
+
+def evidence(
+    model: torch.nn.Module,
+    layer: str,
+    images: torch.Tensor,
+    target: Target,
+    method: str,
+    seed: int = 0,
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
+) -> Capture:
+    """A capture for one method alone, to be handed to `heatmap`: see `camzoo.capture.take`."""
+    formula = methods.find(method)
+    if not formula.plain:
+        return capture.untaken(model, layer, images, target, seed, settings)
+    (taken,), _ = capture.take(model, layer, images, [target], formula.needs, seed, settings)
+    return taken
 
 
 def heatmap(taken: Capture, method: str, options: Mapping[str, Any]) -> Heatmap:
     """The RAW map of one method, from a capture that was taken before.
 
     Args:
-        taken: with the evidence of `needs`; what takes a pass of its own is added here, for this method alone.
+        taken: with the evidence of `needs`, or from `evidence`; what takes a pass of its own is added here, for this
+            method alone.
         method: canonical name.
         options: the method's keyword options.
 
@@ -55,13 +76,13 @@ def heatmap(taken: Capture, method: str, options: Mapping[str, Any]) -> Heatmap:
     formula = methods.find(method)
     notes: list[str] = []
     if isinstance(taken.ask, Asker):
-        notes += taken.ask.notes if formula.resolution is Resolution.LAYER else []
+        notes += taken.ask.notes
         taken = _completed(taken, replace(taken.ask, notes=notes), formula.needs)
     values = formula.function(taken, **options)
-    # A method of the layer with a base gives maps where its base does.
-    on_layer = values.shape[1:] == taken.activations.shape[2:]
-    resolution = formula.resolution if on_layer else Resolution.IMAGE
-    return Heatmap(values, Stage.RAW, resolution, tuple(taken.images.shape[2:]), method, NAME, tuple(notes))
+    if formula.resolution is Resolution.IMAGE:  # what is told of the layer is no word on these maps
+        notes = [note for note in notes if note != capture.OVERWRITTEN]
+    size = tuple(taken.images.shape[2:])
+    return Heatmap(values, Stage.RAW, formula.lies_on(options), size, method, NAME, tuple(notes))
 
 
 def _completed(taken: Capture, ask: Asker, needed: frozenset[Evidence]) -> Capture:
@@ -72,8 +93,11 @@ def _completed(taken: Capture, ask: Asker, needed: frozenset[Evidence]) -> Captu
         found["hessian_product"] = ask.retake(needed).hessian_product
     if needed & {Evidence.ATTENTION, Evidence.ATTENTION_GRADIENTS}:
         gradients = Evidence.ATTENTION_GRADIENTS in needed
-        found["attention"], found["attention_gradients"] = attention.take(model, images, target, gradients)
-        found["prefix"] = ask.layout.prefix
+        grids = [] if taken.activations is None else [(taken.activations, ask.layout)]
+        beside = None if grids else capture.beside(model, ask.layer, images, grids)
+        found["attention"], found["attention_gradients"] = attention.take(model, images, target, gradients, beside)
+        ((found["activations"], layout),) = grids
+        found["prefix"] = layout.prefix
     if Evidence.GUIDED in needed:
         found["guided"] = backprop.guided(model, images, target)
     if Evidence.BIASES in needed:

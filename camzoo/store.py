@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from camzoo.agreement import Agreement
 from camzoo.errors import RequestError
+from camzoo.evaluation.readings import Reading
 from camzoo.specs import Computation
 from camzoo.study import Cell, Row, Study
 from camzoo.types import Heatmap, Resolution, Stage, Status
@@ -202,6 +204,7 @@ def _cell(study: Study, cell: Cell) -> dict[str, Any]:
         "image_size": heatmap and list(heatmap.image_size),
         "notes": list(heatmap.notes) if heatmap else [],
         "array": heatmap and _array_name(cell),
+        "metrics": {name: asdict(reading) for name, reading in cell.readings.items()},
     }
 
 
@@ -219,7 +222,8 @@ def _read_cell(entry: dict[str, Any], maps: Any) -> Cell:
         )
     computation = Computation(entry["method"], entry["backend"], entry["options"])
     told = {name: entry[name] for name in ("reason", "seconds", "warning", "peak_bytes")}
-    return Cell(entry["row"], computation, Status(entry["status"]), heatmap=heatmap, **told)
+    readings = {name: Reading(**said) for name, said in entry.get("metrics", {}).items()}
+    return Cell(entry["row"], computation, Status(entry["status"]), heatmap=heatmap, readings=readings, **told)
 
 
 def _maps(study: Study) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from camzoo.agreement import Agreement
 from camzoo.agreement import compare as agree
 from camzoo.environment import environment
 from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
+from camzoo.evaluation.readings import Reading
 from camzoo.problems import check_images, layer_name, settle
 from camzoo.specs import Computation
 from camzoo.timing import memory
@@ -25,10 +27,13 @@ from camzoo.types import Capture, Heatmap, Problem, Resolution, Settings, Stage,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from camzoo.evaluation.table import Metric
+
 T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
-"""Called with the number of computations done, their number, and the name of the one that comes next."""
+"""Called with the number of steps done, their number, and the name of the one that comes next: each computation, and
+then each metric of each image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Cell:
         warning: what is wrong with the map where it shows nothing, else "".
         peak_bytes: the most memory that the whole batch held beyond what was held before; a shared capture is counted
             in full. None on a CPU, unless it was weighed in a call of its own (`compare(weigh=True)`).
+        readings: what each metric says of the map, by its name; empty where none was asked for or there is no map.
     """
 
     row: int
@@ -93,6 +99,7 @@ class Cell:
     heatmap: Heatmap | None = field(default=None, repr=False)
     warning: str = ""
     peak_bytes: int | None = None
+    readings: Mapping[str, Reading] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +121,7 @@ class Study:
     seed: int
     environment: Mapping[str, Any] = field(repr=False)
     provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _agreements: dict[int, Agreement] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def model(self) -> str:
@@ -150,7 +158,12 @@ class Study:
         return [cell for cell in self.cells if cell.row == row]
 
     def agreement(self, row: int = 0) -> Agreement:
-        """How alike the maps of one row are, every pair at the stage NORMALISED."""
+        """How alike the maps of one row are, every pair at the stage NORMALISED; computed once for all who ask."""
+        if row not in self._agreements:
+            self._agreements[row] = self._agreement(row)
+        return self._agreements[row]
+
+    def _agreement(self, row: int) -> Agreement:
         maps, undefined = {}, {}
         for cell in self.of(row):
             if cell.heatmap is None:
@@ -162,6 +175,31 @@ class Study:
             if cell.warning:
                 undefined[name] = cell.warning
         return agree(maps, undefined)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of the metrics that there are readings of, in order."""
+        return list(dict.fromkeys(name for cell in self.cells for name in cell.readings))
+
+    def readings(self) -> list[dict[str, Any]]:
+        """Every reading as one flat record, as for `pandas.DataFrame`; the columns are those of `camzoo evaluate`."""
+        return [
+            {
+                "image": row.name,
+                "target": row.class_index if row.class_index is not None else row.target,
+                "model": row.model,
+                "layer": row.layer,
+                "method": str(cell.computation).removesuffix(f"@{cell.computation.backend}"),
+                "backend": cell.computation.backend,
+                "metric": name,
+                "value": reading.value,
+                "status": str(reading.status),
+                "reason": reading.reason,
+            }
+            for cell in self.cells
+            for row in [self.rows[cell.row]]
+            for name, reading in cell.readings.items()
+        ]
 
     def figure(self, **options: Any) -> Figure:
         """The comparison as a figure: rows of images and targets, columns of methods, one renderer for all."""
@@ -201,6 +239,8 @@ def compare(
     progress: Progress | None = None,
     settings: Settings = Settings(),  # noqa: B008 (frozen)
     weigh: bool = False,
+    metrics: str | Iterable[str] = "",
+    masks: torch.Tensor | None = None,
 ) -> Study:
     """Several methods, of camzoo and of libraries, on the same images, layer and targets.
 
@@ -220,6 +260,8 @@ def compare(
         progress: called as work goes on.
         settings: of the many runs of camzoo's own methods: chunk size, autocast.
         weigh: whether every computation is made once more on a CPU, to measure its memory; on a GPU it is always known.
+        metrics: names of metrics as in `camzoo evaluate`, or "fast": read off every map, by further forward passes.
+        masks: `(N, H, W)`, true where the object is that is explained, for metrics of localisation.
 
     Returns:
         A Study. A backend that is absent, does not offer a method or breaks leaves a cell that says so.
@@ -229,6 +271,7 @@ def compare(
     """
     computations = specs.expand(wanted)
     images = check_images(model, images)
+    judges = _judges(metrics, masks, images)
     drawn_on = _pictures(pictures, images)
     layer = layer_name(model, layer, images)
     rounds = targets.rounds(target, len(images))
@@ -242,17 +285,23 @@ def compare(
         for round_, evidence in zip(rounds, captures, strict=True)
     ]
     rows = _rows(problems, captures, names, labels, model_name or type(model).__name__)
-    done = []
-    for number, computation in enumerate(computations):
+    done, steps = [], itertools.count()
+
+    def step(name: str) -> None:
         if progress:
-            progress(number, len(computations), str(computation))
+            progress(next(steps), len(computations) + len(images) * len(judges), name)
+
+    for computation in computations:
+        step(str(computation))
         for problem, evidence, first in zip(problems, captures, range(len(problems)), strict=True):
             done.append(_cells(computation, problem, evidence, first, len(problems), captured, weigh))
-    if progress:
-        progress(len(computations), len(computations), "")
+    cells = sorted((cell for cells in done for cell in cells), key=lambda cell: cell.row)
+    if judges:
+        cells = _judged(cells, rows, judges, problems[0], captures[0].scores, masks, settings.chunk, step)
+    step("")
     return Study(
         rows=tuple(rows),
-        cells=tuple(sorted((cell for cells in done for cell in cells), key=lambda cell: cell.row)),
+        cells=tuple(cells),
         pictures=drawn_on,
         seed=seed,
         environment=environment(images.device),
@@ -366,6 +415,7 @@ def _cells(
         peak = cost.peak_after(captured)
     if peak is None:
         peak = weight
+    warnings = degenerate.reasons(heatmap)
     return [
         Cell(
             row=row,
@@ -373,11 +423,58 @@ def _cells(
             status=Status.OK,
             seconds=seconds,
             heatmap=replace(heatmap, values=heatmap.values[image : image + 1]),
-            warning=degenerate.reason(heatmap, image),
+            warning=warnings[image],
             peak_bytes=peak,
         )
         for image, row in enumerate(rows)
     ]
+
+
+def _judges(wanted: str | Iterable[str], masks: torch.Tensor | None, images: torch.Tensor) -> tuple[Metric, ...]:
+    """The metrics that are asked for, if there is what they need.
+
+    Raises:
+        RequestError: one is unknown or lacks something, or the masks are not those of the images.
+    """
+    if masks is not None and masks.shape != (len(images), *images.shape[2:]):
+        raise RequestError(f"masks of shape {tuple(masks.shape)} for images {tuple(images.shape)}: give (N, H, W)")
+    if not wanted:
+        return ()
+    from camzoo.evaluation import judging
+
+    return judging.fitting(wanted, masks is not None)
+
+
+def _judged(
+    cells: Sequence[Cell],
+    rows: Sequence[Row],
+    metrics: tuple[Metric, ...],
+    problem: Problem,
+    scores: torch.Tensor,
+    masks: torch.Tensor | None,
+    chunk: int | None,
+    step: Callable[[str], None],
+) -> list[Cell]:
+    """The cells with the readings of their maps, all maps of an image at once."""
+    from camzoo.evaluation import judging
+
+    found: dict[int, Mapping[str, Reading]] = {}
+    for image in range(len(problem.images)):
+        one = replace(problem, images=problem.images[image : image + 1])
+        asked = judging.Asked(one, scores[image], None if masks is None else masks[image].bool(), chunk)
+        own = [(at, cell, rows[cell.row]) for at, cell in enumerate(cells) if rows[cell.row].image == image]
+        maps = {
+            at: judging.Given(cell.computation, torch.as_tensor(cell.heatmap.values).to(scores.device), row.class_index)
+            for at, cell, row in own
+            if cell.heatmap is not None
+        }
+        told = functools.partial(_told, step, own[0][2].name)
+        found |= zip(maps, judging.judge(metrics, asked, list(maps.values()), told), strict=True)
+    return [replace(cell, readings=found.get(at, {})) for at, cell in enumerate(cells)]
+
+
+def _told(step: Callable[[str], None], image: str, metric: str) -> None:
+    step(f"{metric} of {image}")
 
 
 def _status(error: Exception) -> Status:

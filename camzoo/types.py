@@ -6,7 +6,7 @@ All are frozen, and none prints its contents: their `repr` shows shape, dtype an
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -189,12 +189,17 @@ class Ask(Protocol):
         *,
         images: Array = None,
         layer: str | None = None,
-        slopes: Array = None,
+        slopes: Any = None,
     ) -> Capture:
         """The evidence again: from altered images `(N, C, H, W)`, at another layer, or for another score.
 
-        The other score is `sum_j slopes_nj y_nj`, a fixed linear function of the outputs `y (N, classes)`.
+        The other score is `sum_j slopes_nj y_nj`, a fixed linear function of the outputs `y (N, classes)`; the slopes
+        are given, or a function that gives them from the outputs, the score that is explained and its class.
         """
+        ...
+
+    def retake_at(self, layers: Sequence[str], needs: frozenset[Evidence]) -> list[Capture]:
+        """The evidence at several layers, all from one pass."""
         ...
 
     def stages(self) -> tuple[str, ...]:

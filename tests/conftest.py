@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 from types import ModuleType
@@ -11,6 +12,12 @@ import torch
 from torch import nn
 
 torch.set_num_threads(int(os.environ.get("CAMZOO_TEST_THREADS", "1")))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays to the end: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def require(module: str) -> ModuleType:

@@ -62,8 +62,12 @@ class Rounding(TorchDispatchMode):
             return values
         lost = round(math.log2(torch.finfo(self.dtype).eps / torch.finfo(torch.float64).eps))
         bits = values.contiguous().view(torch.int64)
-        noise = (bits * self.factor) >> (64 - lost) & (2**lost - 1)
-        return torch.where(values.isfinite(), ((bits + noise) & -(2**lost)).view(torch.float64), values)
+        moved = bits * self.factor
+        moved >>= 64 - lost
+        moved &= 2**lost - 1
+        moved += bits
+        moved &= -(2**lost)  # infinity and NaN have nothing below, so that they stay
+        return moved.view(torch.float64)
 
 
 def spread(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib
 import inspect
-import itertools
 import pkgutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -465,33 +466,47 @@ def test_the_model_is_given_back_as_it_was(small_net, square, method):
     assert not square.requires_grad
 
 
-def growth(model, images, method) -> int:
-    """Bytes that 70 calls leave behind: of three runs the least, since a leak is in all of them and noise is not."""
-
-    def resident_after(calls: int) -> int:
-        for _ in range(calls):
-            ask(model, images, method, 1, **({"num_scales": 1} if method == "sess" else {}))
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-    sizes = [resident_after(calls) for calls in (30, 70, 70, 70)]
-    return min(after - before for before, after in itertools.pairwise(sizes))
+FIELDS = "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
 
 
-reads_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+class Allocated(ctypes.Structure):
+    """What `mallinfo2` of the GNU C library tells."""
+
+    _fields_: ClassVar = [(name, ctypes.c_size_t) for name in FIELDS]
 
 
-@reads_proc
-@pytest.mark.slow
+def held() -> int:
+    """Bytes that are allocated and not freed: to the byte, unlike the pages that a process has."""
+    tell = ctypes.CDLL(None).mallinfo2
+    tell.restype = Allocated
+    told = tell()
+    return told.uordblks + told.hblkhd
+
+
+def growth(model, images, method) -> float:
+    """Bytes that a call leaves behind, on average over ten calls after the first three."""
+    sizes = []
+    for _ in range(13):
+        ask(model, images, method, 1, **({"num_scales": 1} if method == "sess" else {}))
+        gc.collect()
+        sizes.append(held())
+    return (sizes[-1] - sizes[2]) / 10
+
+
+reads_allocator = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="asks the GNU C library")
+
+
+@reads_allocator
 @pytest.mark.parametrize("method", METHODS)
 def test_memory_does_not_grow(small_net, method):
-    assert growth(small_net, torch.randn(1, 3, 64, 64), method) < 2e6
+    """Also not by what no Python object holds, as graphs that hold themselves; an activation here has 32 kB or more."""
+    assert growth(small_net, torch.randn(1, 3, 64, 64), method) < 10e3
 
 
-@reads_proc
-@pytest.mark.slow
+@reads_allocator
 def test_memory_that_is_not_released_is_seen(small_net, monkeypatch):
     from pytorch_grad_cam.base_cam import BaseCAM
 
     monkeypatch.setattr(BaseCAM, "__del__", lambda self: None)
     monkeypatch.setattr(adapter, "_released", contextlib.nullcontext)
-    assert growth(small_net, torch.randn(1, 3, 64, 64), "shapleycam") > 5e6
+    assert growth(small_net, torch.randn(1, 3, 64, 64), "shapleycam") > 50e3

@@ -22,11 +22,12 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "__init__ __main__",
         "cli testing",
-        "report figures charts glance leaderboard",
-        "evaluation",
+        "leaderboard",
+        "report figures charts glance evaluation_curves",
         "golden",
         "store",
         "study",
+        "evaluation",
         "timing",
         "explaining conformance",
         "specs problems",
@@ -61,9 +62,12 @@ HOMES: dict[str, frozenset[str]] = {
     "safetensors": frozenset({"checkpoints"}),
     "skimage": frozenset({"images"}),
     "pyarrow": frozenset({"evaluation"}),
+    "ray": frozenset({"evaluation"}),
     "PIL": frozenset({"evaluation", "golden", "images", "preprocessing", "report", "store"}),
     "jinja2": frozenset({"report"}),
-    "matplotlib": frozenset({"charts", "figures", "glance", "leaderboard", "lettering", "render", "report"}),
+    "matplotlib": frozenset(
+        {"charts", "evaluation_curves", "figures", "glance", "leaderboard", "lettering", "render", "report"}
+    ),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "pytest": frozenset({"testing"}),
@@ -75,7 +79,7 @@ ANY_NAME = frozenset({"sources", "backends"})
 LIBRARIES = {"pytorch_grad_cam": "pytorch_grad_cam", "captum": "captum", "torchcam": "torchcam"}
 FOREIGN = {*LIBRARIES.values(), "camzoo_adapters"}
 # Of several files, which know each other.
-PACKAGES = {"methods", "oracles", "conformance", "cli", "timing", "report", "metrics", "evaluation"}
+PACKAGES = {"methods", "oracles", "conformance", "cli", "timing", "report", "metrics", "evaluation", "leaderboard"}
 METHODS_MAY_USE = {"methods", "types", "grids", "noise", "errors"}
 
 

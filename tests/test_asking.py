@@ -62,7 +62,7 @@ def slices(values):
 
 def test_it_keeps_the_protocol(net, photos):
     promised = {name for name in vars(Ask) if not name.startswith("_")}
-    assert promised == {"score_inputs", "score_activations", "retake", "stages", "head"}
+    assert promised == {"score_inputs", "score_activations", "retake", "retake_at", "stages", "head"}
     assert all(callable(getattr(asker(net, photos), name)) for name in promised)
 
 
@@ -129,7 +129,7 @@ def test_out_of_memory_in_the_tail(net, photos):
     ask = asker(net, photos, chunk=6)
     rows.clear()
     assert (ask.score_activations(0, slices(grids), 9) - wanted).abs().max() <= 1e-14
-    assert rows == [1, 2, 6, 3, 3, 3]  # the check, and then the chunks
+    assert rows == [3, 2, 6, 3, 3, 3]  # the check by all of the model and by its tail, and then the chunks
     assert ask.notes == []
 
 
@@ -151,6 +151,17 @@ def test_a_chunk_is_sized_from_memory(net, photos, monkeypatch):
     assert net.rows == [5, 5, 1]
 
 
+def test_random_activations_are_run_through_the_whole_model_once_for_all_images(photos):
+    net = seeded(SmallNet).double()
+    ask, runs = asker(net, photos), []
+    net.register_forward_pre_hook(lambda _m, inputs: runs.append(len(inputs[0])))
+    grids = torch.zeros(2, *ask.output.shape[1:], dtype=torch.float64)
+    for image in range(3):
+        ask.score_activations(image, slices(grids), 2)
+    assert [rows for rows in runs if rows == 3] == [3]
+    assert ask.notes == []
+
+
 def test_channels_last(net, photos):
     asker(net, photos).score_inputs(0, slices(altered(photos)), 11)
     assert net.formats == [False, True]
@@ -158,7 +169,7 @@ def test_channels_last(net, photos):
 
 def test_volumes_keep_their_format():
     volume = torch.zeros(2, 1, 3, 4, 5)
-    assert asking._inputs(volume) is volume
+    assert chunks.laid_out(torch.sum, volume)[0] is volume
 
 
 class TestAutocast:

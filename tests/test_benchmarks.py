@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -71,9 +72,80 @@ def test_a_result_is_a_page(table, tmp_path, monkeypatch) -> None:
         first = table.TABLE["models"].cases[0]
         told = table.told(run(row(case=first), environment=ENVIRONMENT), "models", table.TABLE["models"])
         record.save(told, tmp_path / "models-cpu.json")
+        (tmp_path / "evaluation-cpu.json").write_text(json.dumps(evaluation([2**20] * 3)))
         performance.main()
     text = (tmp_path / "performance.md").read_text()
     assert "## Methods of one or a few passes, on five models: cpu" in text
     assert "![cost, array](performance/models-cpu-cost-array.png)" in text
     assert (tmp_path / "performance" / "models-cpu-cost-array.png").read_bytes().startswith(b"\x89PNG")
-    sys.modules.pop("performance", None)
+    assert "## An evaluation over a data set: cpu (a CPU)" in text
+    assert "![memory and cost along an evaluation](performance/evaluation-cpu.png)" in text
+    assert (tmp_path / "performance" / "evaluation-cpu.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("performance", "evaluated"):
+        sys.modules.pop(name, None)
+
+
+def test_an_adapter_adds_no_work_of_the_model_to_a_plain_call_of_its_library(table) -> None:
+    adapters = importlib.import_module("adapters")
+    problem = adapters.posed("small net")
+    copied = problem.images.nbytes
+    for method, library in adapters.PLAIN:
+        plain, adapter = adapters.counted(problem, method, library).values()
+        named = f"{method}@{library}"
+        added = {
+            name: getattr(adapter, name) - getattr(plain, name)
+            for name in ("forwards", "images", "tail_rows", "backwards", "flops", "synchronisations")
+        }
+        added["synchronisations"] -= library == "torchcam"  # whether the scores are finite, asked at the very end
+        assert not any(added.values()), (named, added)
+        assert plain.flops > problem.images.numel(), named
+        assert adapter.copied_bytes - plain.copied_bytes <= copied, named
+
+
+def stretch(seconds: float) -> dict:
+    return {"contiguous": [2 * seconds, 2 * seconds], "as laid out here": [seconds, seconds]}
+
+
+def evaluation(resident: list[int]) -> dict:
+    """Three batches of 50 images that need 100 passes each, at 0.1 s a pass where a plain one takes 0.08 s."""
+    batch = {"images": 50, "seconds": 10.0, "passed": 100}
+    return {
+        "command": "python benchmarks/evaluation.py",
+        "environment": {
+            "cpu": "a CPU",
+            "device": "cpu",
+            "threads": 2,
+            "versions": {"torch": "2"},
+            "before": {"load": [0.1, 0, 0]},
+            "after": {"load": [2.0, 0, 0]},
+        },
+        "question": {
+            "model": "net",
+            "pixels": [32, 32],
+            "methods": ["gradcam"],
+            "controls": ["random"],
+            "metrics": ["energy"],
+            "images": 150,
+            "batch": 50,
+            "workers": 2,
+        },
+        "batches": [batch | {"resident_bytes": [each, 2**20]} for each in resident],
+        "forwards": [{"after": after, "images": 50, "seconds": stretch(4.0)} for after in (1, 2, 3)],
+    }
+
+
+def test_the_cost_of_an_evaluation_is_over_the_plain_passes_beside_it() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        evaluated = importlib.import_module("evaluated")
+    result = evaluation([9 * 2**20, 9 * 2**20, 10 * 2**20])
+    found = evaluated.read(result)
+    assert found.cost["as laid out here"] == pytest.approx([1.25, 1.25])
+    assert found.cost["contiguous"] == pytest.approx([0.625, 0.625])
+    assert (found.forwards, found.seconds, found.middles) == (2, 0.2, [75, 125])
+    assert found.steady == pytest.approx([10 / 10.5, 11 / 10.5])
+    text = evaluated.section(result, "evaluation.json", "evaluation.png")
+    assert "| cost over these passes | 1.25 [1.25, 1.25] |" in text
+    assert "| its least and most, over the median | 0.952 to 1.048 |" in text
+    assert len(evaluated.figure(result).axes) == 2
+    sys.modules.pop("evaluated", None)

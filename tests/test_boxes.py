@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import require
 
-from camzoo.boxes import Box, iou, largest_box, segments
+from camzoo.boxes import Box, iou, largest_box, largest_boxes, segments
 from camzoo.errors import RequestError
 from camzoo.oracles import metrics_localisation as oracle
 
@@ -133,3 +133,12 @@ def test_iou_against_counted_pixels():
             (left, top, left + width, top + height) for left, top, width, height in RNG.integers(0, 6, (2, 4)).tolist()
         )
         assert iou(Box(*one), Box(*other)) == pytest.approx(oracle.iou(one, other), abs=1e-15)
+
+
+def test_many_maps_at_once_have_the_boxes_of_each_alone():
+    values = np.random.default_rng(7).normal(size=(8, 9, 11)).astype(np.float32)
+    values[2], values[4, 3, 3], values[5, 0, 0] = -1, np.nan, np.inf
+    values[6] = values[6].round()
+    for share in (0, 0.15, 0.6):
+        assert largest_boxes(values, share) == [largest_box(each, share) for each in values]
+    assert [each is None for each in largest_boxes(values)] == [False, False, True, False, True, True, False, False]

@@ -418,6 +418,86 @@ def test_the_top_class_is_decided_once(small_net, images):
     assert torch.allclose(again.explained, outputs.gather(1, classes[:, None])[:, 0], rtol=1e-5)
 
 
+SEVERAL = ("stem", "norm", "last", "last_act")
+
+
+@pytest.mark.parametrize("layers", [SEVERAL, SEVERAL[::-1], ("last", "last", "stem")], ids=str)
+@pytest.mark.parametrize("needs", [NOTHING, capture.GRADIENTS, frozenset({Evidence.HESSIAN}), frozenset(Evidence)])
+def test_several_layers_are_captured_as_each_alone(images, layers, needs):
+    """To the digit, for every target, whatever the order in which the layers are named."""
+    net = seeded(SmallNet)
+    net.act, net.last_act = nn.Softplus(), nn.Tanh()  # which have a second derivative
+    targets, before = [ClassLogit((0, 1, 2)), TopClass()], snapshot(net)
+    together = capture.take_layers(net, layers, images, targets, needs)
+    assert snapshot(net) == before
+    assert len(together) == len(layers)
+    for layer, (found, layout) in zip(layers, together, strict=True):
+        wanted, wanted_layout = capture.take(net, layer, images, targets, needs)
+        assert str(layout) == str(wanted_layout)
+        for one, other in zip(found, wanted, strict=True):
+            assert one.ask.layer == layer
+            for name in ("activations", "gradients", "hessian_product", "scores", "explained", "classes"):
+                given, asked = getattr(one, name), getattr(other, name)
+                assert (given is None) == (asked is None)
+                assert given is None or (torch.equal(given, asked) and not given.requires_grad)
+
+
+def test_several_layers_of_which_one_does_not_fit_leave_no_trace(small_net, images):
+    before = snapshot(small_net)
+    with pytest.raises(RequestError, match="layer 'head'"):
+        capture.take_layers(small_net, ["stem", "head"], images, [TopClass()])
+    with pytest.raises(ValueError, match="a class that breaks"):
+        capture.take_layers(small_net, ["stem", "last"], images, [_broken])
+    assert snapshot(small_net) == before
+
+
+def _broken(_outputs: torch.Tensor) -> torch.Tensor:
+    raise ValueError("a class that breaks")
+
+
+def test_each_layer_has_a_part_of_the_model_after_it(images):
+    net = seeded(SmallNet)
+    for (found,), _ in capture.take_layers(net, SEVERAL, images, [ClassLogit((1, 2, 0))], frozenset(Evidence)):
+        own = found.activations[1].expand(2, *found.activations.shape[1:])
+        again = found.ask.score_activations(1, lambda start, stop, own=own: own[start:stop].clone(), 2)
+        assert found.ask.notes == []
+        assert torch.allclose(again, found.explained[1].expand(2), rtol=1e-5)
+
+
+def test_before_any_pass_the_top_class_is_looked_up_for_altered_images_and_once(small_net, images):
+    classes = ClassLogit(tuple(small_net(images).argmax(1).tolist()))
+    calls: list[int] = []
+    handle = small_net.register_forward_hook(lambda *_: calls.append(1))
+    ask = capture.untaken(small_net, "last", images, TopClass()).ask
+    assert calls == []
+    as_they_are = ask.retake(capture.GRADIENTS)
+    assert (len(calls), ask.target) == (1, TopClass())
+    assert tuple(as_they_are.classes.tolist()) == classes.classes
+    for runs in (3, 4):
+        assert ask.retake(capture.GRADIENTS, images=-images).ask.target == classes
+        assert (len(calls), ask.target) == (runs, classes)
+    handle.remove()
+
+
+def test_a_pass_that_somebody_else_makes_is_watched(small_net, images):
+    found: list[capture.Grid] = []
+    small_net.eval()
+    before = snapshot(small_net)
+    with capture.beside(small_net, "norm", images, found), torch.no_grad():
+        assert found == []
+        small_net(images)
+    assert snapshot(small_net) == before
+    ((grid, layout),) = found
+    (wanted,), wanted_layout = capture.take(small_net, "norm", images, [TopClass()], NOTHING)
+    assert torch.equal(grid, wanted.activations)
+    assert str(layout) == str(wanted_layout)
+    with pytest.raises(RequestError, match="did not run"), capture.beside(small_net, "norm", images, found):
+        pass
+    with pytest.raises(RequestError, match="runs 2 times"), capture.beside(small_net, "norm", images, found):
+        _ = small_net(images), small_net(images)
+    assert snapshot(small_net) == before
+
+
 def test_a_grid_of_tokens():
     """A layer of tokens is read as a grid, its prefix left out, its gradient laid out alike."""
 

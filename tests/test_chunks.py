@@ -120,3 +120,30 @@ def test_a_system_that_does_not_tell(monkeypatch, error):
 
     monkeypatch.setattr(os, "sysconf", refuses)
     assert chunks.free(CPU) == chunks.GUESS
+
+
+class Flat(torch.nn.Module):
+    """Flattens what it has by `view`, which takes contiguous tensors only."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.view(len(images), -1).sum(1)
+
+
+def test_images_are_laid_out_channels_last():
+    images = torch.rand(2, 3, 4, 4)
+    found, answer = chunks.laid_out(lambda inputs: inputs.sum(), images)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found, images)
+    assert answer == found.sum()
+
+
+def test_a_model_that_needs_contiguous_images_is_given_them():
+    images = torch.rand(2, 3, 4, 4)
+    found, answer = chunks.laid_out(Flat(), images)
+    assert found is images
+    assert torch.equal(answer, images.flatten(1).sum(1))
+
+
+def test_other_errors_of_a_model_are_its_own():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        chunks.laid_out(torch.nn.Linear(3, 1), torch.rand(2, 3, 4, 4))

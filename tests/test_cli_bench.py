@@ -156,6 +156,7 @@ def test_comparing_ends_with_1_where_something_has_become_slower(cost, code, wor
     found, out, _ = camzoo("--compare", old, new)
     assert found == code
     assert f"gradcam: {word}" in out
+    assert "the smallest slowdown of one row that is found nine times in ten at this noise is" in out
 
 
 def test_other_machines_are_said(camzoo, tmp_path):

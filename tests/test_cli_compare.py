@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import require
 from matplotlib.figure import Figure
 from PIL import Image
 
-from camzoo import cli, figures, report, store
+from camzoo import cli, figures, leaderboard, report, store
 from camzoo.types import Status
 
 NETS = '''
@@ -239,4 +240,81 @@ def test_bad_input_gives_one_line_before_any_work(compare, place, arguments, sai
     assert err.startswith("camzoo: ")
     assert err.count("\n") == 1
     assert said in err
+    assert not (place / "out").exists()
+
+
+# ---- metrics
+
+
+def mask(path: Path, size=(50, 40)) -> None:
+    """The left half."""
+    seen = np.zeros((size[1], size[0]), dtype=np.uint8)
+    seen[:, : size[0] // 2] = 255
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(seen).save(path)
+
+
+def test_metrics_are_printed_and_saved(compare, place) -> None:
+    mask(place / "masks" / "a_mask.png")
+    code, out, err = compare("--model", "netzoo:small", "--metrics", "fast", "--masks", "masks")
+    assert code == 0
+    study = store.load(place / "out")
+    assert study.metrics[:5] == ["average-drop", "increase", "average-gain", "complexity", "entropy"]
+    readings = [cell.readings for cell in study.cells]
+    assert {each["energy"].status for each in readings[:2]} == {"ok"}
+    assert {each["energy"].status for each in readings[2:]} == {"undefined"}
+    assert readings[0]["energy"].chance == pytest.approx(0.5, abs=0.05)
+    assert f"{readings[0]['complexity'].value:.4g}" in out
+    assert "by chance" in out
+    assert "One image ranks nothing" in out
+    assert "camzoo evaluate" in out
+    assert "energy, " in out
+    assert "no box or mask of the explained class in view" in out
+    assert f"/{2 + 2 * len(study.metrics)}] average-drop of a.png" in err
+
+
+def test_metrics_are_those_of_the_evaluation_of_the_same_photos(compare, place, monkeypatch) -> None:
+    parquet = require("pyarrow.parquet")
+    asked = ["--model", "netzoo:small", "--layer", "last", "--methods", "gradcam,hirescam"]
+    asked += ["--metrics", "average-drop,complexity"]
+    assert compare(*asked)[0] == 0
+    (place / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        (place / name).rename(place / "photos" / name)
+    monkeypatch.setattr(leaderboard, "write", lambda *_: [])
+    monkeypatch.setattr(sys, "argv", ["camzoo", "evaluate", "photos", *asked, "--workers", "0", "--out", "all"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    rows = [row for path in (place / "all").rglob("*.parquet") for row in parquet.read_table(path).to_pylist()]
+    evaluated = {(row["image"], row["method"], row["metric"]): row["value"] for row in rows}
+    found = store.load(place / "out").readings()
+    assert len(found) == 8
+    for each in found:  # in single precision, and summed in another order
+        assert each["value"] == pytest.approx(evaluated[each["image"], each["method"], each["metric"]], rel=2e-6)
+
+
+def test_without_metrics_nothing_is_said_of_them(compare, place) -> None:
+    code, out, _ = compare("--model", "netzoo:small")
+    assert code == 0
+    assert "ranks nothing" not in out
+    assert store.load(place / "out").metrics == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (["--metrics", "average-dorp"], "average-drop"),
+        (["--metrics", "energy"], "energy needs masks"),
+        (["--masks", "masks"], "name some with --metrics"),
+        (["--metrics", "fast", "--masks", "nowhere"], "nowhere has no mask of these photos"),
+        (["--metrics", "fast", "--masks", "masks"], "b.png has 20x20 pixels, b.png has 50x40"),
+    ],
+)
+def test_metrics_that_cannot_be_read_are_refused_before_a_model_is_loaded(compare, place, asked, line) -> None:
+    mask(place / "masks" / "b.png", (20, 20))
+    code, _, err = compare("--model", "nowhere:at_all", *asked)
+    assert code == 2
+    assert line in err
+    assert len(err.strip().splitlines()) == 1
     assert not (place / "out").exists()

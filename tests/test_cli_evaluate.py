@@ -60,7 +60,7 @@ def test_a_run(camzoo, place):
     (place / "set" / "disc" / "bad.png").write_bytes(b"no photo")
     code, out, err = camzoo("evaluate", "set", *COMMON, "--methods", "gradcam,layercam", "--batch", 4, "--out", "run")
     assert (code, err) == (0, "")
-    assert out == "wrote\n  run/parts\n  run/evaluation.md\n  run/leaderboard.png\n"
+    assert out == "wrote\n  run/parts\n  run/evaluation.md\n  run/leaderboard.png\n  run/leaderboard.html\n"
     page = (place / "run" / "evaluation.md").read_text()
     assert "9 images (folder for each class)" in page
     assert "set/disc/bad.png is not an image" in page
@@ -100,6 +100,7 @@ def test_a_plan_writes_nothing(camzoo, place):
         (["set", "--metrics", "pointing"], "pointing needs boxes or masks"),
         (["set", "--methods", "gradcan"], "did you mean gradcam"),
         (["set", "--target", "labels"], "did you mean label"),
+        (["set", "--executor", "rya"], "did you mean ray"),
         (["set", "--layer", "lost"], "did you mean last"),
         (["set", "--device", "abacus"], "no device"),
         (["set", "--out", "net.pt"], "net.pt is a file"),

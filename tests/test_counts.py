@@ -6,20 +6,23 @@ Three images, of 24 x 32 pixels. `SmallNet` ends in pooling and one linear layer
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from conftest import SmallNet, seeded
 
 from camzoo import methods
 from camzoo.conformance import stands
+from camzoo.explaining import explain
 from camzoo.problems import pose
 from camzoo.timing import contenders, counting
 from camzoo.timing.samples import Scope
 from camzoo.timing.worker import quiet
 
 N = 3
-# The array that is given at the end, and the warning on empty maps, which looks at each of them.
-READ = 1 + N
+# The array that is given at the end, and the warning on empty maps, which looks at all of them at once.
+READ = 1 + 1
 
 CHEAP = (1, N, N, 1, READ)
 NO_GRADIENT = (1, N, N, 0, READ)
@@ -58,23 +61,24 @@ POOLED = {
     "occlusion(window=8, stride=8)": (1 + N, N + 12 * N, N + 12 * N, 0, READ),
     "shapleycam": (1, N, N, 2, READ),  # the Hessian's product
     "smoothgradcam++(samples=2)": (3, 3 * N, 3 * N, 2, READ),
-    "smoothgrad(samples=2)": (3, 3 * N, 3 * N, 2, READ),
-    "augmented": (7, 7 * N, 7 * N, 6, READ),  # the clean image, and six copies
-    "finercam": (2, 2 * N, 2 * N, 1, READ),  # the scores say with which classes to contrast
-    # The layers' sizes are asked with one image, and each of two stages is a capture.
-    "refinecam": (4, 3 * N + 1, 3 * N + 1, 2, READ),
-    "fusion": (4, 3 * N + 1, 3 * N + 1, 2, READ),
-    # A capture, and a pass with the other rule through the whole model.
-    "guided-backprop": (2, 2 * N, 2 * N, 1, READ),
+    "smoothgrad(samples=2)": (2, 2 * N, 2 * N, 2, READ),
+    "augmented": (6, 6 * N, 6 * N, 6, READ),
+    "finercam": CHEAP,  # the scores say with which classes to contrast, in the pass that explains the contrast
+    # The layers' sizes are asked with one image; one pass gives the evidence at all of them.
+    "refinecam": (2, N + 1, N + 1, 1, READ),
+    "fusion": (2, N + 1, N + 1, 1, READ),
+    # A pass of its own alone; with Grad-CAM, whose derivative is another, a capture too.
+    "guided-backprop": CHEAP,
     "guided-gradcam": (2, 2 * N, 2 * N, 2, READ),
-    "fullgrad": (2, 2 * N, 2 * N, 1, READ),
+    "fullgrad": CHEAP,
 }
 
 DEEP = {
     "gradcam": CHEAP,
     "eigencam": (1, N, N, 0, READ + 1),
-    # The tail is tried on two rows for each image, one of them against the whole model, and then runs every channel.
-    "ablationcam": (1 + N, 2 * N, N + N * (1 + 2 + 7), 0, READ + 2 * N),
+    # The tail is tried on two rows for each image, one of them against the whole model, which gives all of these in one
+    # pass; and then it runs every channel.
+    "ablationcam": (2, 2 * N, N + N * (1 + 2 + 7), 0, READ + 2 * N),
     "scorecam": (1 + N, N + 7 * N, N + 7 * N, 0, READ + 1),
 }
 
@@ -141,8 +145,21 @@ def test_a_library_runs_the_model_once_and_its_gradient_to_the_layer_or_through_
 
 @pytest.mark.parametrize(
     ("name", "passes"),
-    [("attention-rollout", (2, 4, 4, 0)), ("legrad", (2, 4, 8, 3))],
+    [("attention-rollout", (1, 2, 2, 0)), ("legrad", (1, 2, 6, 3))],
 )
 def test_attention(name, passes):
     problem = stands.TRANSFORMER.problem(torch.float32)  # two images, two blocks
     assert figures(counted(name, problem))[:4] == passes
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("smoothgrad", 1), ("augmented", 1), ("fusion", 0), ("refinecam", 0), ("finercam", 0)]
+)
+def test_a_pass_for_the_top_class_is_made_for_altered_images_alone(name, more, pooled):
+    asked = {"samples": 2} if name == "smoothgrad" else {}
+
+    def forwards(target):
+        work = functools.partial(explain, pooled.model, pooled.images, name, layer=pooled.layer, target=target, **asked)
+        return counting.count(work, pooled.model, pooled.images)[0].forwards
+
+    assert forwards(None) == forwards(list(pooled.classes)) + more

@@ -22,7 +22,7 @@ def case(request, lite0, chelsea):
     if request.param == "efficientnet-lite0":
         return lite0.module, LAYERS[request.param], chelsea
     model = seeded(lambda: torchvision.models.get_model(request.param, weights=None))
-    return model, LAYERS[request.param], torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    return model, LAYERS[request.param], torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module", params=PRECISION, ids=str)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from camzoo.degenerate import as_numpy, reason
+from camzoo.degenerate import as_numpy, reasons
 from camzoo.types import Heatmap, Resolution, Stage
 
 GOOD = [[0.0, 1.0], [2.0, 3.0]]
@@ -39,7 +39,7 @@ def heatmap(values, stage=Stage.RAW) -> Heatmap:
     ],
 )
 def test_reasons(values, stage, start) -> None:
-    said = reason(heatmap([values], stage), 0)
+    (said,) = reasons(heatmap([values], stage))
     assert said.startswith(start)
     assert bool(said) == bool(start)
     assert "\n" not in said
@@ -49,14 +49,32 @@ def test_reasons(values, stage, start) -> None:
 def test_rounding_is_that_of_the_dtype(dtype) -> None:
     eps = torch.finfo(dtype).eps
     made = heatmap(torch.tensor([[[1, 1 + 2 * eps]], [[1, 1 + 8 * eps]]], dtype=dtype))
-    assert [bool(reason(made, index)) for index in range(2)] == [True, False]
+    assert [bool(why) for why in reasons(made)] == [True, False]
     as_array = Heatmap(np.array([[[1.0, 1 + 2**-51]]]), Stage.RAW, Resolution.LAYER, (8, 8), "m", "b")
-    assert reason(as_array, 0).startswith("constant but for rounding")
+    assert reasons(as_array)[0].startswith("constant but for rounding")
 
 
 def test_each_map_of_a_batch_is_judged_by_itself() -> None:
     batch = heatmap([GOOD, [[0.0, 0.0], [0.0, 0.0]], GOOD])
-    assert [bool(reason(batch, index)) for index in range(3)] == [False, True, False]
+    assert [bool(why) for why in reasons(batch)] == [False, True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(4, 5), (2, 3, 4)], ids=str)
+def test_all_maps_are_judged_at_one_look(dtype, shape, monkeypatch) -> None:
+    maps = torch.randn(6, *shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    maps[1], maps[2], maps[3] = 0, 2.5, -maps[3].abs()
+    looks: list[int] = []
+    look = torch.Tensor.numpy
+    monkeypatch.setattr(torch.Tensor, "numpy", lambda values: looks.append(values.numel()) or look(values))
+    found = reasons(heatmap(maps))
+    assert looks == [2 * 6]
+    assert [why.partition(":")[0] for why in found] == ["", "all zero", "constant", "all zero once rectified", "", ""]
+    maps[4].flatten()[0], maps[5].flatten()[1] = float("nan"), -float("inf")
+    cells = maps[0].numel()
+    assert all(why.startswith(f"not finite in 1 of {cells} cells") for why in reasons(heatmap(maps))[4:])
+    as_arrays = Heatmap(maps.double().numpy(), Stage.RAW, Resolution.LAYER, (8, 8), "m", "b")
+    assert reasons(as_arrays) == reasons(heatmap(maps.double()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)

@@ -229,7 +229,7 @@ def test_the_error_is_of_the_models_ranking_too(net, loaded):
 
 
 def test_own_functions_are_given_the_sample_of_each_image(net, loaded):
-    posed = batch._posed(question(net, "center", "complexity", {"perfect": perfect}), loaded[:3])
+    posed = batch.pose(question(net, "center", "complexity", {"perfect": perfect}), loaded[:3])
     rows = torch.tensor([2, 0, 2])
     found = posed.again(PERFECT, posed.images[rows], rows, least=False)
     assert torch.equal(found, torch.stack([loaded[at].mask.float() for at in rows]))
@@ -303,6 +303,32 @@ def test_a_batch_does_not_matter(net, loaded):
     parts = batch.evaluate(asked, loaded[:2]) + batch.evaluate(asked, loaded[2:6])
     for one, other in zip(whole, parts, strict=True):
         assert one.value == (pytest.approx(other.value, rel=1e-3, abs=1e-5) if other.value is not None else None)
+
+
+class Flattening(torch.nn.Module):
+    """Flattens by `view`, which takes contiguous tensors only."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.last, self.head = net, torch.nn.Linear(4 * 8 * 8, 3)
+
+    def forward(self, images):
+        features = torch.relu(self.last(images))
+        return self.head(features.view(len(images), -1))
+
+
+def test_a_model_that_flattens_by_view(loaded):
+    torch.manual_seed(0)
+    model = Flattening(torch.nn.Conv2d(3, 4, 4, stride=4)).eval()
+    assert batch.pose(question(model), loaded[:2]).images.is_contiguous()
+    found = batch.evaluate(question(model, wanted="average-drop,insertion-mean"), loaded[:2])
+    assert "failed" not in {each.status for each in found}
+
+
+def test_images_are_laid_out_channels_last(net, loaded):
+    posed = batch.pose(question(net), loaded[:2])
+    assert posed.images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(posed.images, torch.stack([each.image for each in loaded[:2]]))
 
 
 def test_the_model_is_as_it_was(net, loaded):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from camzoo.boxes import Box
 from camzoo.errors import RequestError
-from camzoo.evaluation import data, opening, samples
+from camzoo.evaluation import annotated, data, opening, samples
 from camzoo.metrics import box_masks
 from camzoo.preprocessing import Preprocessing
 
@@ -143,7 +143,7 @@ def coco(tmp_path):
                 "image_id": 0,
                 "category_id": 8,
                 "bbox": [0, 0, 4, 4],
-                "segmentation": {"counts": "zip", "size": [30, 40]},
+                "segmentation": {"counts": "", "size": [30, 40]},
             },
             {"image_id": 0, "category_id": 8, "bbox": [9, 9, 4, 4], "iscrowd": 1},
         ],
@@ -155,7 +155,7 @@ def coco(tmp_path):
 def test_coco(coco):
     cat, dog, none = opening.open_data(coco).items
     assert (cat.name, cat.boxes) == ("a.jpg (cat)", (Box(2, 3, 12, 8),))
-    assert (dog.boxes, dog.mask) == ((Box(0, 0, 4, 4),), None)
+    assert (dog.boxes, dog.mask) == ((Box(0, 0, 4, 4),), None)  # the crowd has no outline
     assert (none.name, none.label, none.boxes) == ("b.jpg", None, ())
     mask = np.asarray(cat.mask())
     assert mask.shape == (30, 40)
@@ -170,6 +170,75 @@ def test_coco_run_lengths(coco):
     mask = np.asarray(opening.open_data(coco).items[0].mask())
     assert sorted(set(np.flatnonzero(mask.any(0)))) == [2]
     assert sorted(set(np.flatnonzero(mask.any(1)))) == [3, 4, 5, 6, 7]
+
+
+COMPRESSED = "o15i0000Y>>YA0b`0"
+"""Pixels 3 to 7 of columns 2 to 4 and 10 to 28 of columns 20 and 21, in 30 rows and 40 columns."""
+
+
+def test_numbers_of_compressed_run_lengths_by_hand():
+    """63 runs on after its lowest five bits, 31; 1 follows: 31 + 32. O and o are 31 and, going on, 63."""
+    assert annotated._decompressed("o1") == [31 + 32]
+    assert annotated._decompressed("0?00") == [0, 15, 0, 15]  # the fourth is 15 + 0
+    assert annotated._decompressed("@000") == [-16, 0, 0, 0]
+    assert annotated._decompressed("51O3") == [5, 1, -1, 4]  # 3 is the difference to the 1
+    assert annotated._decompressed("P1") == [32]
+    assert annotated._decompressed("") == []
+
+
+def with_mask(coco, *segmentations, **more):
+    """The file with these as the segmentations of the first photo's cat."""
+    told = json.loads(coco.read_text())
+    first = told["annotations"][0]
+    told["annotations"] = [first | more | {"segmentation": each} for each in segmentations]
+    coco.write_text(json.dumps(told))
+    return opening.open_data(coco).items[0]
+
+
+def test_coco_compressed_run_lengths(coco):
+    wanted = np.zeros((30, 40), dtype=bool)
+    wanted[3:8, 2:5] = wanted[10:29, 20:22] = True
+    item = with_mask(coco, {"counts": COMPRESSED, "size": [30, 40]})
+    assert np.array_equal(np.asarray(item.mask()) > 0, wanted)
+    runs = np.flatnonzero(np.diff(wanted.T.ravel(), prepend=False, append=False))
+    plain = np.diff([0, *runs, wanted.size]).tolist()
+    assert annotated._decompressed(COMPRESSED) == plain
+    item = with_mask(coco, {"counts": COMPRESSED, "size": [30, 40]}, [[30, 3, 35, 3, 35, 7, 30, 7]])
+    assert np.asarray(item.mask()).astype(bool).sum() == wanted.sum() + 6 * 5
+
+
+@pytest.mark.parametrize(
+    ("counts", "why"),
+    [
+        ("o15i0000Y>>YA0b`", "break off within a number"),
+        ("o15i 000Y>>YA0b`0", "have ' ' in them"),
+        ("o15i0000Y>>YA0", "do not fill 40x30"),
+        ("@o1", "do not fill 40x30"),
+        ("", "do not fill 40x30"),
+        ([1300, -100], "do not fill 40x30"),
+    ],
+)
+def test_run_lengths_that_are_wrong_are_told_with_their_image(coco, counts, why):
+    item = with_mask(coco, {"counts": counts, "size": [30, 40]})
+    assert why in samples.Loading([item], Preprocessing(8), {})[0].reason
+
+
+def test_a_crowd_has_no_box_and_its_pixels_count(coco):
+    """Its box is of many; its pixels are of the category. A photo with a crowd alone has a label, and no box."""
+    crowd = {"counts": [30 * 20, 30 * 5, 30 * 15], "size": [30, 40]}
+    told = json.loads(coco.read_text())
+    cat = told["annotations"][0]
+    told["annotations"] = [
+        cat,
+        cat | {"iscrowd": 1, "bbox": [20, 0, 5, 30], "segmentation": crowd},
+        {"image_id": 1, "category_id": 8, "bbox": [20, 0, 5, 30], "iscrowd": 1, "segmentation": crowd},
+    ]
+    coco.write_text(json.dumps(told))
+    cat, dog = opening.open_data(coco).items
+    assert cat.boxes == (Box(2, 3, 12, 8),)
+    assert np.asarray(cat.mask()).astype(bool).sum() == 50 + 150
+    assert (dog.label, dog.boxes) == ("dog", ())
+    assert np.asarray(dog.mask())[:, 20:25].all()
 
 
 def test_coco_that_is_wrong(coco, tmp_path):

@@ -84,6 +84,7 @@ def killed_at(number, monkeypatch):
 def test_what_is_kept(unbroken, data):
     assert sorted(path.name for path in unbroken.iterdir()) == [
         "evaluation.md",
+        "leaderboard.html",
         "leaderboard.png",
         "manifest.json",
         "parts",

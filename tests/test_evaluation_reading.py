@@ -13,6 +13,7 @@ from camzoo import leaderboard
 from camzoo.errors import RequestError
 from camzoo.evaluation import files, page, reading
 from camzoo.evaluation.batch import Record
+from camzoo.leaderboard import drawing
 
 N = 40
 LABELS = ("cat", "<b>dog</b> | x")
@@ -194,11 +195,11 @@ def test_the_figure(results, folder):
     assert [label.get_text() for label in energy.get_yticklabels()] == ["good", "center", "poor@captum", "uniform"]
     dots = [line for line in energy.lines if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in dots] == [each.mean.value for each in rankings[0].standings[:3]]
-    assert [line.get_markerfacecolor() for line in dots] == [leaderboard.COLOUR, "white", leaderboard.COLOUR]
+    assert [line.get_markerfacecolor() for line in dots] == [drawing.COLOUR, "white", drawing.COLOUR]
     assert deletion.get_title(loc="left") == "deletion: less is better"
     assert len(energy.lines) == len(deletion.lines) + 1  # the chance level
     written = leaderboard.write(results, folder)
-    assert [path.name for path in written] == ["evaluation.md", "leaderboard.png"]
+    assert [path.name for path in written] == ["evaluation.md", "leaderboard.png", "leaderboard.html"]
     before = [path.read_bytes() for path in written]
     leaderboard.write(results, folder)
     assert [path.read_bytes() for path in written] == before

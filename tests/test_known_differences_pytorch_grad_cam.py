@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import shutil
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +14,7 @@ import pytest
 import torch
 from camzoo_adapters.pytorch_grad_cam import backend
 from conftest import require
-from reproductions import run_here
+from reproductions import in_place_of, run_here
 
 from camzoo.conformance import attributions, reference
 from camzoo.conformance.check import error
@@ -257,14 +254,6 @@ def test_the_lines_that_are_named_exist(library):
         assert lines[int(line) - 1].strip(), f"{file}:{line} is empty"
 
 
-def run(page, path):
-    """The exit status of a reproduction, and what it printed; `path` has another copy of the library."""
-    environment = os.environ | {"PYTHONPATH": str(path)}
-    script = FINDINGS / f"{page}.py"
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 @pytest.mark.checkout
 @pytest.mark.parametrize("page", PAGES)
 def test_the_reproduction_finds_the_error(page):
@@ -365,9 +354,9 @@ def mended(library, page, folder):
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.checkout
 @pytest.mark.parametrize("page", FIXES)
 def test_the_fix_mends_it(library, page, tmp_path):
-    status, said = run(page, mended(library, page, tmp_path))
+    with in_place_of("pytorch_grad_cam", mended(library, page, tmp_path)):
+        status, said = run_here(FINDINGS / f"{page}.py")
     assert status == 0, said

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +14,7 @@ import pytest
 import torch
 from camzoo_adapters.torchcam import backend
 from conftest import require, seeded
-from reproductions import run_here
+from reproductions import in_place_of, run_here
 from torch import nn
 
 from camzoo.conformance import reference
@@ -154,19 +151,9 @@ def test_an_error_and_only_an_error_has_a_page_with_a_reproduction():
     assert pages == set(FIXES) == {path.stem for path in FINDINGS.glob("torchcam-*.py")}
 
 
-def run(finding, path):
-    """The exit code of a reproduction, and what it prints, with a path in front of those where packages are found."""
-    script = FINDINGS / f"{finding}.py"
-    environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, env=environment)
-    assert not done.stderr
-    return done.returncode, done.stdout
-
-
-@pytest.mark.slow
 @pytest.mark.checkout
 @pytest.mark.parametrize("finding", FIXES)
-def test_a_reproduction_finds_the_error_and_no_error_once_the_lines_are_mended(finding, library, tmp_path):
+def test_a_reproduction_finds_the_error_and_no_error_once_the_lines_are_mended(finding, library, tmp_path, capfd):
     script = (FINDINGS / f"{finding}.py").read_text()
     assert "camzoo" not in script
     assert len(script.splitlines()) < 30
@@ -177,8 +164,10 @@ def test_a_reproduction_finds_the_error_and_no_error_once_the_lines_are_mended(f
         for number, line in lines.items():
             source[number - 1] = line
         (mended / name).write_text("\n".join(source))
-    code, said = run(finding, tmp_path)
+    with in_place_of("torchcam", tmp_path):
+        code, said = run_here(FINDINGS / f"{finding}.py", warned="error")
     assert code == 0, said
+    assert not capfd.readouterr().err
 
 
 # A word of each line that the ledger and the page on behaviours name.

@@ -326,7 +326,7 @@ def test_nothing_is_taken_that_is_not_needed(name, passes, monkeypatch, images):
     asked: list[str] = []
     found = {"guided": torch.ones(3, 3, 24, 32), "biases": (images, ()), "attention": ((), ())}
 
-    def take(_model, _images, _target, gradients):
+    def take(_model, _images, _target, gradients, _beside):
         asked.append("attention with gradients" if gradients else "attention")
         return found["attention"]
 

@@ -92,6 +92,16 @@ def test_maps_that_say_nothing_are_nan_with_a_reason():
     assert metrics.shown(shown, (4, 4))[1:].isnan().all()
 
 
+def test_a_map_of_0_to_1_with_a_gap_is_not_finite():
+    """At the size of the image, beside one that is shown already: it is not taken for one that is."""
+    given = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    given[:, 0, 0], given[:, 3, 3] = 0, 1
+    given[1, 0, 0], given[2] = torch.nan, torch.nan
+    shown = metrics.shown(given, (4, 4))
+    assert torch.equal(shown[0], given[0])
+    assert shown[1:].isnan().all()
+
+
 def test_the_order_follows_the_values_and_a_seed_breaks_ties():
     values = torch.zeros(2, 10, 10)
     values[:, 5, 5], values[:, 2, 7] = 2, 1

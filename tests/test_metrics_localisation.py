@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,8 @@ from conftest import require
 from camzoo import metrics
 from camzoo.boxes import Box
 from camzoo.errors import RequestError
+from camzoo.metrics import box_accuracy, maps
+from camzoo.noise import generator
 from camzoo.oracles import metrics_localisation as oracle
 
 SIZE = (10, 12)
@@ -133,6 +138,23 @@ def test_of_several_highest_pixels_a_seed_picks_one():
     assert 8 < sum(picks) < 32
 
 
+def test_the_pixel_that_is_picked_is_the_first_of_the_order(values):
+    """That of `order`, which sorts: of maps with one highest pixel, with many, and with nothing but ties."""
+    flat, coarse = torch.zeros(1, *SIZE), (values * 3).round()
+    for given in (values, coarse, flat):
+        for seed in range(5):
+            assert torch.equal(maps.peak(given, seed), maps.order(given, seed)[:, 0])
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, 2.5, 15])
+def test_a_hit_near_the_border(tolerance):
+    """Pixels beyond the border are none, and do not come in on the other side."""
+    for row, column in ((0, 0), (9, 11), (0, 11), (5, 0)):
+        for on in ((0, 0), (9, 11), (4, 11), (9, 0)):
+            found = metrics.pointing(spot(row, column, SIZE), spot(*on, SIZE).bool(), tolerance=tolerance)
+            assert found == (math.dist((row, column), on) <= tolerance)
+
+
 def test_chance_is_what_random_maps_reach():
     mask = torch.zeros(1, *SIZE, dtype=torch.bool)
     mask[:, 2:5, 3:9] = True
@@ -163,6 +185,17 @@ def test_average_precision_against_the_oracle_and_scikit_learn(values, masks):
         found = metrics.average_precision(given, masks)
         exact(found, [oracle.average_precision(given[n].numpy(), as_set(masks[n])) for n in range(N)])
         exact(found, [score(masks[n].numpy().ravel(), given[n].numpy().ravel()) for n in range(N)])
+
+
+def test_average_precision_in_double_precision(masks):
+    """Values that only doubles tell apart are not taken for ties; a negative zero is a zero."""
+    fine = 0.5 + torch.rand(N, *SIZE, generator=torch.Generator().manual_seed(6), dtype=torch.float64) * 1e-9
+    fine[:, 0, 0], fine[:, 9, 11], fine[:, 9, 10] = 1, 0, -0.0
+    wanted = [oracle.average_precision(fine[n].numpy(), as_set(masks[n])) for n in range(N)]
+    np.testing.assert_allclose(metrics.average_precision(fine, masks), wanted, rtol=1e-12)
+    single = fine.float()
+    wanted = [oracle.average_precision(single[n].numpy(), as_set(masks[n])) for n in range(N)]
+    exact(metrics.average_precision(single, masks), wanted)
 
 
 def test_a_perfect_map_is_perfect(masks, truth):
@@ -213,8 +246,8 @@ def test_a_share_that_is_none(values, masks):
 @pytest.mark.parametrize("share", [0.15, 0.2, 0.6])
 def test_box_iou_against_the_oracle(share, connectivity, values, truth):
     found = metrics.box_iou(values, truth, SIZE, share=share, connectivity=connectivity)
-    maps = [(values[n].double().numpy(), edges(truth[n])) for n in range(N)]
-    exact(found, [oracle.overlap(M, boxes, share, connectivity) for M, boxes in maps])
+    drawn = [(values[n].double().numpy(), edges(truth[n])) for n in range(N)]
+    exact(found, [oracle.overlap(M, boxes, share, connectivity) for M, boxes in drawn])
 
 
 def test_box_iou_chance_is_the_whole_image():
@@ -232,9 +265,9 @@ def test_localisation_error_needs_the_class_and_the_box():
 def test_box_curves_against_the_oracle(connectivity, values, truth):
     thresholds = (0.0, 0.3, 0.55, 0.8, 0.99)
     curves = metrics.box_curves(values, truth, SIZE, thresholds=thresholds, connectivity=connectivity)
-    maps = [(values[n].double().numpy(), edges(truth[n])) for n in range(N)]
-    largest = [[oracle.overlap(M, boxes, t, connectivity) for t in thresholds] for M, boxes in maps]
-    best = [[oracle.best_overlap(M, boxes, t, connectivity) for t in thresholds] for M, boxes in maps]
+    drawn = [(values[n].double().numpy(), edges(truth[n])) for n in range(N)]
+    largest = [[oracle.overlap(M, boxes, t, connectivity) for t in thresholds] for M, boxes in drawn]
+    best = [[oracle.best_overlap(M, boxes, t, connectivity) for t in thresholds] for M, boxes in drawn]
     exact(curves.largest, largest)
     exact(curves.any, best)
     assert (curves.any > curves.largest).any()  # several segments were met
@@ -251,3 +284,68 @@ def test_max_box_accuracy_by_hand():
     assert metrics.max_box_accuracy(curves) == 0.5
     assert metrics.accuracy_curve(overlaps).tolist() == [0.5, 0.5, 0.0]
     exact(metrics.max_box_accuracy_v2(curves), (1 + 0.5 + 0.5) / 3)
+
+
+# ---- the best threshold over all images
+
+
+def literal(overlaps, ious):
+    """Both accuracies and what each image adds, one image and one threshold at a time."""
+    known = [n for n in range(len(overlaps[0])) if not np.isnan(overlaps[0][n])]
+    adds, total = np.full((len(ious), len(overlaps[0])), np.nan), 0.0
+    for at, iou in enumerate(ious):
+        shares = [sum(row[n] >= iou for n in known) / len(known) for row in overlaps]
+        total += max(shares)
+        best = shares.index(max(shares))
+        for n in known:
+            adds[at, n] = overlaps[best][n] >= iou
+    return total / len(ious), adds.mean(0)
+
+
+@pytest.mark.parametrize("ious", [(0.5,), (0.3, 0.5, 0.7)])
+def test_the_best_threshold_against_a_literal_twin(ious):
+    overlaps = np.random.default_rng(1).random((7, 30))  # of thresholds x images
+    overlaps[:, 4] = np.nan
+    value, adds = literal(overlaps, ious)
+    tests = box_accuracy.fits(overlaps, ious)
+    assert np.isnan(tests[:, 4]).all()
+    assert set(np.delete(tests, 4, 1).ravel()) == {0, 1}
+    known = np.delete(tests, 4, 1)
+    exact(box_accuracy.best(known.mean(1), len(ious)), value)
+    exact(box_accuracy.at_best(overlaps, ious), adds)
+    exact(np.nanmean(adds), value)
+    curves = metrics.BoxCurves(*[torch.from_numpy(overlaps.T)] * 2)
+    both = metrics.max_box_accuracy(curves) if len(ious) == 1 else metrics.max_box_accuracy_v2(curves)
+    exact(both, value)
+
+
+@pytest.mark.parametrize("ious", [(0.5,), (0.3, 0.5, 0.7)])
+def test_the_maximum_is_taken_anew_in_every_resample(ious):
+    """The interval, the paired difference and the places are those of resamples drawn and judged one by one."""
+    random = np.random.default_rng(2)
+    one, other = random.random((5, 20)), random.random((5, 20)) * 0.9
+    tests = [box_accuracy.fits(each, ious) for each in (one, other)]
+    given = {"seed": 3, "draws": 200, "summary": partial(box_accuracy.best, count=len(ious))}
+    drawn = generator(3).integers(20, size=(200, 20))
+    values = np.array([[literal(each[:, images], ious)[0] for images in drawn] for each in (one, other)])
+    found = metrics.mean(tests[0], **given)
+    exact((found.value, found.low, found.high), (literal(one, ious)[0], *np.quantile(values[0], (0.025, 0.975))))
+    apart = metrics.paired(*tests, **given)
+    exact((apart.low, apart.high), np.quantile(values[0] - values[1], (0.025, 0.975)))
+    exact(apart.value, literal(one, ious)[0] - literal(other, ious)[0])
+    first = ((values[0] > values[1]) + 0.5 * (values[0] == values[1])).mean()
+    exact(metrics.stability(np.stack(tests), **given)[0], [first, 1 - first])
+    fixed = metrics.mean(box_accuracy.at_best(one, ious), seed=3, draws=200)
+    assert fixed.low < found.low  # a threshold chosen once would be told as less certain downwards, and too low
+
+
+def test_noise_is_near_the_chance_level_of_the_whole_image():
+    """At the threshold 0 the box of a map of noise is the image; a higher one helps by luck alone."""
+    random = torch.Generator().manual_seed(6)
+    size, count = (28, 28), 150
+    sides = (torch.rand(count, 2, generator=random) * 14 + 13).int().tolist()
+    boxes = [[Box(28 - w, 0, 28, h)] for w, h in sides]
+    chance = (metrics.box_iou_chance(boxes, size) >= 0.5).double().mean()
+    curves = metrics.box_curves(torch.rand(count, 7, 7, generator=random), boxes, size, thresholds=(0, 0.1, 0.3, 0.5))
+    assert 0.3 < chance < 0.7
+    assert chance - 0.02 <= metrics.max_box_accuracy(curves) < chance + 0.1

@@ -106,3 +106,42 @@ def test_the_bridge_gives_quantus_arrays_without_undefined_maps():
     assert given["y_batch"].tolist() == [5, 7]
     np.testing.assert_array_equal(given["a_batch"][:, 0], metrics.shown(maps, (4, 6))[[0, 2]].numpy())
     assert "s_batch" not in metrics.for_quantus(images, maps, [5, 6, 7])
+
+
+def test_shares_are_resampled_means_to_the_last_bit(monkeypatch, random):
+    passed = (random.random((5, 40)) < 0.4).astype(float)
+    whole = statistics.resampled(passed, seed=4, draws=300)
+    assert np.array_equal(statistics.shares(passed, seed=4, draws=300), whole)
+    monkeypatch.setattr(statistics, "_AT_ONCE", 400)
+    assert np.array_equal(statistics.shares(passed, seed=4, draws=300), whole)
+
+
+def test_a_summary_of_several_tests_counts_undefined_images_once():
+    tests = np.array([[1.0, 0.0, math.nan, 1.0], [0.0, 1.0, math.nan, 1.0]])
+    found = metrics.mean(tests, summary=lambda shares: shares.max(0))
+    assert (found.value, found.images, found.undefined) == (pytest.approx(2 / 3), 3, 1)
+    nothing = metrics.mean(np.full((2, 3), math.nan), summary=lambda shares: shares.max(0))
+    assert math.isnan(nothing.value)
+    assert nothing.undefined == 3
+
+
+@pytest.mark.slow
+def test_metrics_of_quantus_run_on_what_the_bridge_gives():
+    """A map that says nothing is left out; and where a metric of Quantus is one of ours, so are its values."""
+    quantus = pytest.importorskip("quantus", reason="quantus is not installed")
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(400, 3)
+    ).eval()
+    draw = torch.Generator().manual_seed(0)
+    images, maps = torch.rand(4, 3, 12, 12, generator=draw), torch.rand(4, 3, 3, generator=draw)
+    masks = torch.zeros(4, 12, 12, dtype=torch.bool)
+    masks[:, 2:9, 3:7], maps[2] = True, 0
+    given = metrics.for_quantus(images, maps, [0, 1, 2, 0], masks)
+    quiet = {"disable_warnings": True, "display_progressbar": False}
+    energy = quantus.RelevanceMassAccuracy(**quiet)(model=net, **given)
+    kept = [0, 1, 3]
+    assert energy == pytest.approx(metrics.energy(maps, masks)[kept].tolist(), rel=1e-5)
+    entropy = quantus.Complexity(**quiet)(model=net, **given)
+    assert entropy == pytest.approx(metrics.entropy(maps, (12, 12))[kept].tolist(), rel=1e-5)
+    flipped = quantus.PixelFlipping(features_in_step=48, perturb_baseline="black", **quiet)(model=net, **given)
+    assert np.array(flipped).shape == (3, 3 * 12 * 12 // 48)

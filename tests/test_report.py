@@ -18,6 +18,7 @@ from PIL import Image
 
 from camzoo import grids, render, report
 from camzoo.conformance.verdicts import Finding, Kind, Verdict
+from camzoo.evaluation.readings import Reading
 from camzoo.report import clusters, contents, packing
 from camzoo.specs import Computation
 from camzoo.study import Cell, Row, Study
@@ -323,6 +324,40 @@ def test_every_map_is_told_in_words(page) -> None:
     place = f"highest {100 * (x + 0.5) / 6:.0f} % from the left and {100 * (y + 0.5) / 4:.0f} % from the top"
     assert f"gradcam on {EVIL}.png: {place}; {contents.percent(half)} of the area is at least half as high" in labels
     assert f"cam on {EVIL}.png: all zero: nothing speaks" in labels
+
+
+def judged() -> Study:
+    """Readings of two methods in the first row: a value, one without a name in the table, and a missing one."""
+    study = demanding()
+    said = {"energy": Reading(0.123456, chance=0.25), "increase": Reading(1.0), "a <new> one": Reading(2.0)}
+    lacking = said | {"increase": Reading(None, "undefined", f"because {EVIL}")}
+    first = (replace(study.cells[0], readings=said), replace(study.cells[1], readings=lacking))
+    return replace(study, cells=(*first, *study.cells[2:]))
+
+
+def test_metrics_stand_in_a_table_with_what_is_missing_and_why() -> None:
+    page = report.html(judged())
+    text = Reader(page).text
+    assert EVIL not in page
+    assert "Method energy more is better increase more is better a <new> one" in text
+    assert "gradcam camzoo 0.1235 1 2" in text
+    assert "gradcam captum 0.1235 undefined 2" in text
+    assert "by chance 0.25" in text
+    assert f"gradcam@captum (increase): because {EVIL}" in text
+    assert "One image ranks nothing" in text
+    assert "camzoo evaluate" in text
+
+
+def test_the_data_of_the_page_has_the_readings() -> None:
+    carried = contents.carried(judged())["about"]["readings"]
+    assert len(carried) == 6
+    assert carried[0] | {"value": 0.123456, "metric": "energy", "method": "gradcam", "backend": "camzoo"} == carried[0]
+    assert "readings" not in contents.carried(demanding())["about"]
+
+
+def test_a_page_without_metrics_does_not_speak_of_them(page) -> None:
+    assert 'id="metrics"' not in page
+    assert "One image ranks nothing" not in page
 
 
 def test_a_frame_can_touch_nothing_around_it() -> None:

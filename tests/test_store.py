@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from camzoo import figures, report, store
+from camzoo.agreement import compare as agree
 from camzoo.errors import RequestError
+from camzoo.evaluation.readings import Reading
 from camzoo.report import html
 from camzoo.specs import Computation
 from camzoo.study import Cell, Row, Study, compare
@@ -275,6 +277,42 @@ def test_folders_are_made_as_deep_as_needed(study, tmp_path) -> None:
     study.save(tmp_path / "a" / "b" / "c")
     assert store.load(tmp_path / "a" / "b" / "c").seed == 3
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_readings_come_back_as_they_were(study, tmp_path, blank_figures) -> None:
+    said = {
+        "increase": Reading(1.0),
+        "energy": Reading(0.1 + 0.2, chance=1 / 3),
+        "average-gain": Reading(None, "undefined", "the map is <constant>"),
+        "road": Reading(None, "not installed", "pip install 'camzoo[pytorch-grad-cam]'"),
+    }
+    judged = replace(study, cells=(replace(study.cells[0], readings=said), *study.cells[1:]))
+    judged.save(tmp_path / "out")
+    assert [cell.readings for cell in store.load(tmp_path / "out").cells] == [said, *({} for _ in study.cells[1:])]
+    assert strict(tmp_path / "out" / "results.json")["cells"][0]["metrics"]["energy"] == {
+        "value": 0.1 + 0.2,
+        "status": "ok",
+        "reason": "",
+        "chance": 1 / 3,
+    }
+
+
+def test_a_run_saved_before_there_were_metrics_is_read(study, tmp_path, blank_figures) -> None:
+    study.save(tmp_path / "out")
+    path = tmp_path / "out" / "results.json"
+    results = strict(path)
+    for cell in results["cells"]:
+        del cell["metrics"]
+    path.write_text(json.dumps(results), encoding="utf-8")
+    assert store.load(tmp_path / "out").metrics == []
+
+
+def test_saving_computes_the_agreement_of_each_row_once(study, tmp_path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(figures, "comparison", lambda *_args, **_options: Figure(figsize=(0.1, 0.1)))
+    monkeypatch.setattr("camzoo.study.agree", lambda maps, undefined: asked.append(len(maps)) or agree(maps, undefined))
+    study.save(tmp_path / "out")
+    assert len(asked) == len(study.rows)
 
 
 @pytest.mark.parametrize("breaks", ["comparison", "agreement"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from camzoo.errors import Failed, RequestError
-from camzoo.timing import bench, conditions, record, statistics, worker
+from camzoo.timing import bench, conditions, memory, record, statistics, worker
 from camzoo.timing.bench import Request
 from camzoo.timing.samples import Case, Outcome
 from camzoo.timing.worker import Pass, Plan
@@ -45,6 +46,7 @@ def here(monkeypatch):
     monkeypatch.setattr(bench, "_process", process)
     monkeypatch.setattr(worker.gc, "collect", lambda: 0)
     monkeypatch.setattr(worker.clock, "steady", lambda call: (call(), 0))
+    monkeypatch.setattr(conditions, "commit", lambda: "abc1234")  # the code may be worked on while this runs
     return ran
 
 
@@ -170,8 +172,35 @@ def test_the_folder_of_another_run_is_refused(changed, here, tmp_path):
 def test_a_run_does_not_go_on_on_another_machine(here, tmp_path, monkeypatch):
     bench.bench(REQUEST, tmp_path / "out")
     monkeypatch.setattr(conditions, "cpu", lambda: "another one")
-    with pytest.raises(RequestError, match="was begun with another cpu"):
+    with pytest.raises(RequestError, match=r"was begun otherwise \(cpu: .* before, another one now\): name another"):
         bench.bench(REQUEST, tmp_path / "out", resume=True)
+
+
+def test_samples_of_two_versions_are_not_mixed(here, tmp_path, monkeypatch):
+    folder, versions = tmp_path / "out", {"torch": "2.9", "captum": "0.8"}
+    fixed, given = conditions.fixed, {"commit": "abc1234", "versions": versions, "load_before": [1.0]}
+    monkeypatch.setattr(conditions, "fixed", lambda device: fixed(device) | given)
+    with pytest.raises(KeyboardInterrupt):
+        bench.bench(REQUEST, folder, progress=Interrupting(9))
+    before = (folder / "samples.jsonl").read_text()
+    given |= {"commit": "def5678", "versions": versions | {"captum": "0.9"}}
+    with pytest.raises(RequestError) as refusal:
+        bench.bench(REQUEST, folder, resume=True)
+    told = "versions.captum: 0.8 before, 0.9 now; commit: abc1234 before, def5678 now"
+    assert str(refusal.value) == f"{folder} was begun otherwise ({told}): name another folder with --out"
+    assert (folder / "samples.jsonl").read_text() == before
+    given |= {"commit": "abc1234", "versions": versions, "load_before": [2.0]}
+    assert bench.bench(REQUEST, folder, resume=True).finished
+
+
+def test_each_has_a_process_of_its_own_where_the_peak_cannot_be_set_back(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CLEAR", tmp_path / "missing" / "clear_refs")
+    marks = itertools.count(10**9, 10**6)  # of the process at each look
+    monkeypatch.setattr(memory, "highest", lambda: next(marks))
+    request = replace(REQUEST, cases=CASES[:1], processes=1, rounds=1)
+    run = bench.bench(request, tmp_path / "out")
+    assert Counter(here)[Pass.MEMORY, 0, 0] == 3  # the fourth is out already
+    assert [(row.forward_peak_bytes, row.peak_bytes) for row in run.rows] == [(10**6, 2 * 10**6)] * 3 + [(None, None)]
 
 
 # A process that speaks, without the time that importing takes.
@@ -268,7 +297,8 @@ def test_ctrl_c_in_the_middle_and_resume_with_real_processes(tmp_path):
     words = ["bench", "--model", "racing:timed", "--layer", "last_act", "--size", "48", "--methods", names[0]]
     words += [word for name in names[1:] for word in ("--own", name)]
     words += ["--rounds", "40", "--processes", "1", "--out", str(tmp_path / "out")]
-    around = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    # Without a commit, so that the code may be worked on while this runs.
+    around = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "GIT_DIR": str(tmp_path / "none")}
     command = [sys.executable, "-m", "camzoo", *words]
     samples = tmp_path / "out" / "samples.jsonl"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -75,3 +76,38 @@ def test_calls_that_never_settle_end():
 
 def test_a_slow_contender_is_called_once():
     assert warm([60.0, 60.0]) == (60.0, 0)
+
+
+def test_a_call_stands_between_two_of_its_unit(now):
+    order = []
+
+    def unit():
+        order.append("unit")
+        now[0] += 1.0 if len(order) == 1 else 3.0
+
+    def work():
+        order.append(("work", gc.isenabled()))
+        now[0] += 5.0
+
+    assert clock.between(lambda: clock.timed(work, CPU), unit, CPU) == (clock.Timing(5.0), 2.0)
+    assert order == ["unit", ("work", False), "unit"]
+    assert gc.isenabled()
+
+
+def test_calls_take_turns_in_random_order_and_the_collector_is_as_it_was(monkeypatch):
+    order = []
+    monkeypatch.setattr(clock.gc, "collect", lambda: order.append("collect"))
+    calls = {name: (lambda name=name: order.append(name) or (name, gc.isenabled())) for name in "abc"}
+    taken = clock.in_turns(calls, 6)
+    assert taken == {name: [(name, False)] * 6 for name in "abc"}
+    rounds = [order[at : at + 4] for at in range(0, 24, 4)]
+    assert {each[0] for each in rounds} == {"collect"}
+    assert all(sorted(each[1:]) == ["a", "b", "c"] for each in rounds)
+    assert len({tuple(each) for each in rounds}) > 1
+    assert gc.isenabled()
+
+
+def test_the_collector_comes_back_also_after_an_exception():
+    with pytest.raises(ZeroDivisionError):
+        clock.in_turns({"broken": lambda: 1 // 0}, 1)
+    assert gc.isenabled()

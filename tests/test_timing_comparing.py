@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from synthetic import ENVIRONMENT, failed, row, run
@@ -151,28 +150,3 @@ def test_a_row_is_held_against_the_own_one_of_its_method() -> None:
     rows = [row("eigencam"), row("gradcam"), row("gradcam@captum"), row("fem@torchcam")]
     own = [comparing.reference(each, rows) for each in rows]
     assert own == [None, rows[0], rows[1], None]
-
-
-def test_a_comparison_is_rehearsed_at_the_noise_of_a_run() -> None:
-    rows = [row(f"gradcam{number}", seed=number, between=0.01, within=0.03) for number in range(30)]
-    rates = comparing.rehearsed(run(*rows, failed("x", Outcome.FAILED)), pairs=150)
-    assert rates.pairs == 150
-    assert rates.processes == pytest.approx(0.01, rel=0.35)
-    assert rates.rounds == pytest.approx(0.031, rel=0.15)
-    assert rates.false_alarms <= 1
-    assert rates.noticed >= 0.95 * 150
-    assert rates.overlaps >= 0.95 * 150
-
-
-def test_a_rehearsal_shows_when_a_comparison_is_not_to_be_trusted() -> None:
-    """Must fail: rounds that are alike in processes 10 % apart."""
-    rows = [row(f"gradcam{number}", seed=number, between=0.1, within=0.005) for number in range(30)]
-    rates = comparing.rehearsed(run(*rows), pairs=100)
-    assert rates.processes > 0.05
-    assert rates.noticed < 50
-
-
-def test_there_is_nothing_to_rehearse_without_ranked_rows_of_two_processes() -> None:
-    assert comparing.rehearsed(run(failed("x", Outcome.FAILED))) is None
-    assert comparing.rehearsed(run(row(processes=1))) is None
-    assert comparing.rehearsed(run(replace(row(), verdict="differs, new"))) is None

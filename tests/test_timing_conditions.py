@@ -66,6 +66,20 @@ def test_where_a_program_is_not_there_or_fails_nothing_is_made_up(monkeypatch):
     assert conditions._nvidia(conditions.GPU, CPU) == {}
 
 
+def test_changed_code_has_a_digest_of_its_own(monkeypatch):
+    said = {"describe": "abc1234-dirty", "diff": "-old\n+new"}
+    monkeypatch.setattr(conditions, "_said", lambda *words: next(said[word] for word in words if word in said))
+    monkeypatch.setattr(conditions.Path, "exists", lambda _path: True)
+    first = conditions.commit()
+    assert first.startswith("abc1234-dirty-")
+    said["diff"] = "-old\n+newer"
+    assert conditions.commit() != first
+    said["diff"] = ""  # what was changed is not measured
+    assert conditions.commit() == "abc1234-dirty"
+    said["describe"] = "abc1234"
+    assert conditions.commit() == "abc1234"
+
+
 def test_without_a_checkout_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(conditions, "__file__", str(tmp_path / "camzoo" / "timing" / "conditions.py"))
     assert conditions.commit() == ""

@@ -186,3 +186,18 @@ def test_everything_is_put_back_also_after_an_exception(images):
         counting.count(work, net, images)
     assert state() == before
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_the_backward_pass_of_a_convolution_counts_a_pass_for_each_gradient(kind, groups):
+    net = kind(8, 8, 3, groups=groups, padding=1)
+    images = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(1))
+
+    def work(slopes_of_images):
+        net(images.clone().requires_grad_(slopes_of_images)).sum().backward()
+
+    both, weights_alone = (counts_of(lambda of=of: work(of), net, images) for of in (True, False))
+    assert both.flops == 3 * both.flops_of_forward
+    assert weights_alone.flops == 2 * both.flops_of_forward
+    assert both.flops_of_forward == 2 * 2 * 8 * (8 // groups) * 9 * 36

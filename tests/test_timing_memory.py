@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,6 +43,20 @@ print(json.dumps({
 """
 
 
+ALONE = """
+import json, pathlib
+from camzoo.timing import memory, worker
+from camzoo.timing.samples import Case
+
+memory.CLEAR = pathlib.Path("/nowhere/clear_refs")
+names = ("racing:hungry=gradcam", "gradcam")
+plan = worker.Plan(worker.Pass.MEMORY, Case("racing:net", layer="last_act", size=48), names, names)
+lines = []
+worker.run(plan, lines.append)
+print(json.dumps(lines))
+"""
+
+
 @pytest.fixture(scope="module")
 def held():
     """MiB, as the bench weighs: in a process of its own, that gives back at once what it frees.
@@ -72,6 +87,8 @@ def test_it_is_the_most_at_a_time_and_not_the_sum(held):
 def test_where_the_system_does_not_tell_nothing_is_made_up(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "CLEAR", tmp_path / "missing" / "clear_refs")
     assert memory.baseline(CPU) is None
+    assert not memory.settable(CPU)
+    assert memory.settable(torch.device("cuda"))
     assert memory.peak(CPU, None) is None
 
 
@@ -80,6 +97,32 @@ def test_where_the_system_has_no_such_mark_nothing_is_made_up(tmp_path, monkeypa
     monkeypatch.setattr(memory, "CLEAR", tmp_path / "clear_refs")
     monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
     assert memory.baseline(CPU) is None
+
+
+@pytest.mark.slow
+def test_where_the_peak_cannot_be_set_back_a_fresh_process_weighs_one_contender():
+    around = os.environ | {"MALLOC_MMAP_THRESHOLD_": bench.GIVEN_BACK, "PYTHONPATH": str(Path(__file__).parent)}
+    run = subprocess.run([sys.executable, "-c", ALONE], env=around, capture_output=True, text=True, check=True)
+    lines = json.loads(run.stdout)
+    assert [line["kind"] for line in lines] == ["at", "memory"]
+    assert lines[1]["contender"] == "racing:hungry=gradcam"
+    assert 60 < (lines[1]["peak_bytes"] - (lines[1]["forward_peak_bytes"] or 0)) / MIB < 100
+
+
+def test_the_highest_mark_is_told_also_where_proc_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+    found = memory.highest()
+    assert found is None or found > 50 * MIB  # Python and PyTorch alone take more
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert memory.highest() is None
+    assert memory.above(found) is None
+
+
+def test_what_fits_into_an_earlier_peak_is_not_told_as_nothing(monkeypatch):
+    monkeypatch.setattr(memory, "highest", lambda: 700)
+    assert memory.above(500) == 200
+    assert memory.above(700) is None
+    assert memory.above(None) is None
 
 
 def test_traced_counts_the_tensors_of_a_call_to_the_byte(capfd):

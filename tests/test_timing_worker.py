@@ -200,6 +200,7 @@ def test_what_was_checked_before_is_not_checked_again(monkeypatch):
 
 def test_memory_is_that_of_the_call(monkeypatch):
     held = []
+    monkeypatch.setattr(memory, "settable", lambda _device: True)
     monkeypatch.setattr(memory, "baseline", lambda _device: held.append("before") or 7)
     monkeypatch.setattr(memory, "peak", lambda _device, before: len(held) * 100 + before)
     lines = of(told(Pass.MEMORY, NAMES[:2]), "memory")

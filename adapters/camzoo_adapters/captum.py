@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import threading
 import warnings
@@ -98,11 +99,10 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
     everyone = list(range(len(problem.images)))
     groups = [everyone] if method in _AT_ONCE else [[row] for row in everyone]
     parts = []
-    with _filters, _noted_warnings() as notes, _tidied(problem.model):
+    with _filters, _noted_warnings() as notes, _tidied(problem.model, method):
         notes += _limits(problem, method)
         for rows in groups:
-            torch.manual_seed(problem.seed)
-            np.random.seed(problem.seed % 2**32)
+            _seed(problem)
             attributions, remarks = _attributions(problem, method, options, rows)
             parts.append(_one_map(problem, method, attributions))
             notes += remarks
@@ -111,6 +111,14 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
 
 
 _Settings = Mapping[str, Any]
+
+
+def _seed(problem: Problem) -> None:
+    """Seeds what captum draws from. `torch.manual_seed` keeps a stack trace a call for every kind of GPU not in use."""
+    np.random.seed(problem.seed % 2**32)
+    torch.default_generator.manual_seed(problem.seed)
+    if (device := problem.images.device).type != "cpu":
+        getattr(torch, device.type).manual_seed(problem.seed)
 
 
 class _Score(nn.Module):
@@ -148,10 +156,10 @@ def _attributions(
     problem: Problem, method: str, options: Mapping[str, Any], rows: list[int]
 ) -> tuple[torch.Tensor, list[str]]:
     """What captum gives for some of the images, `(len(rows), ...)`, and what the reader of it should know."""
-    images, score = problem.images[rows], _Score(problem, rows)
+    images, score = problem.images[rows[0] : rows[-1] + 1], _Score(problem, rows)  # neighbours, so nothing is copied
     settings = {**_DEFAULTS.get(method, {}), **options}
     library = _build(problem, method, settings, score)
-    takes = inspect.signature(library.attribute).parameters
+    takes = _parameters(backend.offer(method).calls)
     arguments = {name: make(problem, method, settings, images) for name, make in _ARGUMENTS.items() if name in takes}
     # What nobody has set is left to captum's own default.
     arguments = {name: value for name, value in arguments.items() if value is not None}
@@ -190,6 +198,12 @@ def _kind(name: str) -> Any:
     if not hasattr(attr, name):
         raise NotOffered(f"captum {metadata.version(NAME)} has no {name}")
     return getattr(attr, name)
+
+
+@functools.cache
+def _parameters(name: str) -> frozenset[str]:
+    """What can be said in a call of a class of the library."""
+    return frozenset(inspect.signature(_kind(name).attribute).parameters)
 
 
 def _one_map(problem: Problem, method: str, attributions: torch.Tensor) -> torch.Tensor:
@@ -419,9 +433,10 @@ def _limit_behind(problem: Problem, method: str, error: Exception) -> str | None
 
 
 @contextmanager
-def _tidied(model: nn.Module) -> Iterator[None]:
-    """Takes away the attributes that captum leaves on modules (DeepLift on failure, LRP always)."""
-    before = [(module, set(vars(module))) for module in model.modules()]
+def _tidied(model: nn.Module, method: str) -> Iterator[None]:
+    """Takes away the attributes that DeepLift leaves on modules where it fails; LRP's are on a copy of the model."""
+    modules = model.modules() if method in _DEEPLIFT else ()
+    before = [(module, set(vars(module))) for module in modules]
     try:
         yield
     finally:

@@ -179,8 +179,7 @@ def _to_grid(problem: Problem) -> Callable[[torch.Tensor], torch.Tensor]:
 def _call(problem: Problem, method: str, cam: Any, rows: list[int], settings: Mapping[str, Any]) -> Any:
     """The maps `(len(rows), H, W)` of some of the images."""
     np.random.seed(problem.seed % 2**32)  # batch mates must not change what RandomCAM draws
-    # A graph also where every parameter is frozen. The copy is no leaf, so the model may begin in place.
-    images = problem.images[rows].requires_grad_().clone()
+    images = problem.images[rows]  # a copy, which the model may write over
     at_call = {name: value for name, value in settings.items() if name in _AT_CALL}
     if method == "finercam":  # with targets of ours it would not contrast anything
         (target,) = (problem.class_indices("pytorch-grad-cam's FinerCAM")[row] for row in rows)
@@ -210,9 +209,10 @@ def _score(problem: Problem, row: int, output: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _watched(problem: Problem, method: str, layers: Sequence[str], notes: list[str]) -> Iterator[None]:
-    """Refuses outputs that are no tensor, and notes which layers the model writes over in place.
+    """Refuses outputs that are no tensor, begins a graph where there is none, and notes what is written in place.
 
-    On a CPU the library keeps a layer's output itself, not a copy, and so explains what was written.
+    A graph from the images would be simpler, and charge every call with their gradient, which nobody reads. On a CPU
+    the library keeps a layer's output itself, not a copy, and so explains what the model writes over it.
     """
     kept: dict[str, tuple[torch.Tensor, int]] = {}
 
@@ -220,10 +220,13 @@ def _watched(problem: Problem, method: str, layers: Sequence[str], notes: list[s
         if not isinstance(outputs, torch.Tensor):
             raise NotOffered(f"pytorch-grad-cam reads a tensor of scores, this model gives a {type(outputs).__name__}")
 
-    def keep(name: str, _module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+    def keep(name: str, _module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and not output.requires_grad:  # all that comes before is frozen
+            output = output.requires_grad_().clone()  # no leaf, so the model may write over it
         shares = output.device.type == "cpu" or method == "shapleycam"
         if shares and problem.layout.to_grid(output).is_contiguous():
             kept.setdefault(name, (output, output._version))
+        return output
 
     handles = [problem.model.register_forward_hook(check)]
     watch = {name: problem.model.get_submodule(name) for name in layers}

@@ -49,13 +49,20 @@ def explain(problem: Problem, method: str, options: Mapping[str, Any]) -> Heatma
     everyone = range(len(problem.images))
     parts, notes = [], [] if layers == [problem.layer] else [f"computed at {', '.join(layers)}"]
     for rows in [[row] for row in everyone] if noisy else [list(everyone)]:
-        torch.manual_seed(problem.seed)
+        _seed(problem)
         maps, remarks = _maps(problem, method, layers, settings, rows, fused)
         parts.append(maps)
         notes += [remark for remark in remarks if remark not in notes]
     resolution = Resolution.IMAGE if fused else offer.resolution
     values = torch.cat(parts).detach()
     return Heatmap(values, offer.stage, resolution, problem.image_size, method, NAME, tuple(notes))
+
+
+def _seed(problem: Problem) -> None:
+    """Seeds what torchcam draws from. `torch.manual_seed` keeps a stack trace a call for every GPU not in use."""
+    torch.default_generator.manual_seed(problem.seed)
+    if (device := problem.images.device).type != "cpu":
+        getattr(torch, device.type).manual_seed(problem.seed)
 
 
 def _maps(
@@ -75,7 +82,10 @@ def _maps(
             notes += _check_head(problem, settings["fc_layer"], extractor.hook_a[0], scores)
         # torchcam fuses maps that are scaled to 0..1: the tanh(2 M) of LayerCAM is meant for these.
         maps = extractor(scores=scores, normalized=fused, **aim, **at_call)
-        return (extractor.fuse_cams(maps, problem.image_size) if fused else maps[0]), notes
+        values = extractor.fuse_cams(maps, problem.image_size) if fused else maps[0]
+    if not scores.isfinite().all():  # asked last: the host waits for a GPU here
+        notes.append("the scores are not finite; torchcam leaves NaN out of its sums, so the map may hide it")
+    return values, notes
 
 
 def _settings(problem: Problem, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,17 +158,15 @@ def _forward(problem: Problem, layers: list[str], rows: list[int]) -> tuple[torc
         kept.append((name, output, output._version))
 
     handles = [problem.model.get_submodule(name).register_forward_hook(partial(keep, name)) for name in layers]
+    images = problem.images[rows[0] : rows[-1] + 1].requires_grad_()  # neighbours, so nothing is copied here
     # The copy is no leaf of the graph, so the model may begin with an in-place operation.
-    scores = problem.model(problem.images[rows].requires_grad_().clone())
+    scores = problem.model(images.clone())
     for handle in handles:
         handle.remove()
     if not isinstance(scores, torch.Tensor):
         raise NotOffered(f"torchcam reads models that return a tensor of scores, not a {type(scores).__name__}")
     written = [name for name, output, version in kept if output._version != version]
-    notes = [f"explains what the model writes over the output of {name} in place" for name in written]
-    if not scores.isfinite().all():
-        notes.append("the scores are not finite; torchcam leaves NaN out of its sums, so the map may hide it")
-    return scores, notes
+    return scores, [f"explains what the model writes over the output of {name} in place" for name in written]
 
 
 def _head(model: torch.nn.Module) -> str:

@@ -174,6 +174,8 @@ def study_of(
     settings: Settings,
     seed: int,
     weigh: bool = False,
+    metrics: str = "",
+    masks: torch.Tensor | None = None,
 ) -> Study:
     """A Study of photos as the model sees them."""
     import torch
@@ -196,4 +198,6 @@ def study_of(
             progress=progress,
             settings=replace(settings, progress=inputs),
             weigh=weigh,
+            metrics=metrics,
+            masks=masks,
         )

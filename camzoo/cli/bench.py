@@ -246,7 +246,7 @@ def _files(run: Run, out: Path) -> list[Path]:
 
 def _compare(old: Path, new: Path) -> None:
     """What has become slower or faster between two runs; 1 where something has become slower."""
-    from camzoo.timing import comparing, record
+    from camzoo.timing import comparing, record, rehearsal
 
     before, after = record.load(old), record.load(new)
     for difference in comparing.differences(before, after):
@@ -254,5 +254,6 @@ def _compare(old: Path, new: Path) -> None:
     changes = comparing.compare(before, after)
     for change in changes:
         print(change)
+    print(rehearsal.sensitivity(after))
     if any(change.worse for change in changes):
         raise typer.Exit(1)

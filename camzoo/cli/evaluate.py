@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,14 +18,17 @@ from camzoo.cli.saying import now_and_then
 from camzoo.errors import RequestError, unknown
 
 if TYPE_CHECKING:
+    import torch
+
     from camzoo.evaluation.batch import Question
     from camzoo.evaluation.data import Data
-    from camzoo.evaluation.local import Progress
+    from camzoo.evaluation.local import Executor, Progress
     from camzoo.models import Classifier
 
 EVALUATED = "gradcam,gradcam++,hirescam,xgradcam,layercam,eigencam,eigengradcam"
 """What is evaluated where nothing is named: whatever one forward pass gives."""
 TARGETS = ("predicted", "label")
+EXECUTORS = ("local", "ray")
 
 
 @app.command()
@@ -42,19 +45,24 @@ def evaluate(
     device: DeviceOption = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
     chunk: Annotated[int | None, typer.Option(min=1, help="Altered images at a time.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load photos; 0 for none beside this one.")] = 2,
+    executor: Annotated[
+        str, typer.Option(help="local, or ray: spread over a cluster, with a GPU each on cuda.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=0, help="Processes: local, that load photos; ray, that evaluate.")] = 2,
     seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("camzoo-evaluation"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="What it would cost, from a few images.")] = False,
 ) -> None:
     """Judge methods over a data set: one row for each image, method and metric, and who is better in the end."""
-    from camzoo import leaderboard
+    from camzoo import evaluation_curves, leaderboard
     from camzoo.evaluation import files, local, opening, reading, table
 
     files.arrow()
     if target not in TARGETS:
         raise unknown("class to explain", target, TARGETS)
+    if executor not in EXECUTORS:
+        raise unknown("executor", executor, EXECUTORS)
     wanted, computations = table.expand(metrics), _methods(methods)
     found, where = opening.open_data(data, photos).limited(limit, seed), device_of(device)
     fitting = local.fitting(wanted, found, target == "label", metrics.strip() not in ("fast", "all"))
@@ -66,15 +74,17 @@ def evaluate(
     identity = {"model": title(classifier), "weights": weights_sha256(classifier.module)}
     seen, labels = classifier.preprocessing, classifier.labels
     given: dict[str, Any] = {"identity": identity, "size": batch, "workers": workers, "resume": resume}
+    origin = {"data": data, "photos": photos, "model": model, "weights": weights, "limit": limit}
     try:
-        with _progress() as told:
-            local.run(question, found, seen, labels, out, **given, progress=told)
+        with _executor(executor, where) as over, _progress() as told:
+            local.run(question, found, seen, labels, out, **given, progress=told, over=over, origin=origin)
     except KeyboardInterrupt:
         line = shlex.join(["camzoo", *(word for word in sys.argv[1:] if word != "--resume")])
         print(f"camzoo: interrupted; what is finished is in {out}; go on with: {line} --resume", file=sys.stderr)
         raise typer.Exit(130) from None
     results = reading.read(out)
-    written = leaderboard.write(results, out)
+    items = {item.name: item for item in found.items}
+    written = [*leaderboard.write(results, out, items), *evaluation_curves.write(results, out)]
     print("wrote\n" + "\n".join(f"  {path}" for path in [out / files.PARTS, *written]))
     if results.failed:
         raise typer.Exit(1)
@@ -118,6 +128,18 @@ def _plan(question: Question, data: Data, classifier: Classifier) -> str:
     if found is None:
         raise RequestError(f"none of the first images of {data.name} can be evaluated, so nothing can be said of cost")
     return str(found)
+
+
+@contextmanager
+def _executor(name: str, device: torch.device) -> Iterator[Executor]:
+    """Who evaluates the batches; a cluster is reached before anything is written."""
+    from camzoo.evaluation import cluster, local
+
+    if name == "local":
+        yield local.here
+        return
+    with cluster.connected(device), redirect_stdout(sys.stderr):  # where Ray tells of workers that died
+        yield cluster.spread
 
 
 @contextmanager

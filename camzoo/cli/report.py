@@ -17,23 +17,44 @@ if TYPE_CHECKING:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of `camzoo compare` or `camzoo demo`.")],
-    out: Annotated[Path | None, typer.Option(help="The file to write; DIR/report.html.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of `camzoo compare`, `demo` or `evaluate`.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write; DIR/report.html, or leaderboard.html.")] = None,
     check: Annotated[
         Path | None, typer.Option(help="Findings of `camzoo check`; DIR/conformance.json if it is there.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the file named with --out.")] = False,
 ) -> None:
     """Draw the page of a saved run: one file that opens in any browser, without a network."""
+    if out and out.exists() and not overwrite:
+        raise RequestError(f"{out} exists: name another file with --out, or say --overwrite")
+    text, name = _leaderboard(folder, check) if _is_evaluation(folder) else _report(folder, check)
+    where = out or folder / name
+    _write(text, where)
+    print(f"wrote\n  {where}")
+
+
+def _report(folder: Path, check: Path | None) -> tuple[str, str]:
+    """The page of a comparison, and what it is called."""
     from camzoo import report as report_
     from camzoo import store
 
-    if out and out.exists() and not overwrite:
-        raise RequestError(f"{out} exists: name another file with --out, or say --overwrite")
-    study, findings = store.load(folder), _findings(folder, check)
-    where = out or folder / store.REPORT
-    _write(report_.html(study, findings), where)
-    print(f"wrote\n  {where}")
+    return report_.html(store.load(folder), _findings(folder, check)), store.REPORT
+
+
+def _is_evaluation(folder: Path) -> bool:
+    from camzoo.evaluation import files
+
+    return (folder / files.MANIFEST).is_file()
+
+
+def _leaderboard(folder: Path, check: Path | None) -> tuple[str, str]:
+    """The page of an evaluation, finished or not, and what it is called."""
+    from camzoo import leaderboard
+    from camzoo.evaluation import reading
+
+    if check:
+        raise RequestError(f"{folder} holds an evaluation: findings of a check (--check) have no place on its page")
+    return leaderboard.html(reading.read(folder)), leaderboard.PAGE
 
 
 def _findings(folder: Path, check: Path | None) -> list[Finding] | None:

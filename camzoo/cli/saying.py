@@ -16,6 +16,7 @@ from rich.table import Table
 from camzoo.types import Status
 
 if TYPE_CHECKING:
+    from camzoo.evaluation.readings import Reading
     from camzoo.study import Progress, Study
 
 
@@ -83,9 +84,44 @@ def summary(result: Study, files: list[Path]) -> None:
             escape("; ".join(said for said in (cell.reason, *warned, *notes) if said)),
         )
     out.print(table)
+    if result.metrics:
+        _readings(result, out)
     print("wrote")
     for path in files:
         print(f"  {path}")
+
+
+COLUMNS = 7
+"""The most metrics beside each other: more of them go below."""
+
+
+def _readings(result: Study, out: Console) -> None:
+    """What the metrics say, a table for each row: methods below each other, and where a value is missing why."""
+    from camzoo.evaluation.readings import WAYS, missing
+    from camzoo.evaluation.table import TABLE
+
+    better = {metric.name: WAYS[metric.better] for metric in TABLE}
+    for number, row in enumerate(result.rows):
+        cells = [cell for cell in result.of(number) if cell.readings]
+        told = ((result.model, row.model), (result.layer, row.layer))
+        named = [row.name, row.title, *(own for common, own in told if common != own)]
+        for start in range(0, len(result.metrics), COLUMNS):
+            names = result.metrics[start : start + COLUMNS]
+            headers = [f"{name}\n{better.get(name, '')}" for name in names]
+            table = Table(escape(", ".join(named)), *headers, box=None, header_style="bold")
+            for cell in cells:
+                table.add_row(escape(str(cell.computation)), *(_said(cell.readings[name]) for name in names))
+            chances = [next((cell.readings[name].chance for cell in cells), None) for name in names]
+            if any(chance is not None for chance in chances):
+                table.add_row("by chance", *("" if chance is None else f"{chance:.4g}" for chance in chances))
+            out.print(table)
+        for why, where in missing({str(cell.computation): cell.readings for cell in cells}).items():
+            print(f"{', '.join(where)}: {why}")
+    print("One image ranks nothing: which method is better is said by `camzoo evaluate`, over a data set.")
+
+
+def _said(reading: Reading) -> str:
+    return styled(reading.status) if reading.value is None else f"{reading.value:.4g}"
 
 
 def styled(status: str) -> str:

@@ -24,8 +24,9 @@ NOTHING = -1
 def coco(path: Path, photos: Path) -> list[Item]:
     """An item for each photo and each category in it, named by its file and, where it has several, the category.
 
-    Crowds are left out. A photo without an object is an item without a label. Masks are drawn from polygons or from
-    run lengths; compressed run lengths are not read, and such an object has its box alone.
+    A crowd is no single object and has no box, as in COCO's own evaluation; but its pixels are of its category, and so
+    of the mask. A photo without any is an item without a label. Masks are drawn from polygons or from run lengths,
+    compressed or not.
 
     Args:
         path: the annotations.
@@ -39,8 +40,7 @@ def coco(path: Path, photos: Path) -> list[Item]:
         names = {NOTHING: ""} | {each["id"]: str(each["name"]) for each in told["categories"]}
         objects: dict[int, dict[int, list[Mapping[str, Any]]]] = {each["id"]: {} for each in told["images"]}
         for each in told["annotations"]:
-            if not each.get("iscrowd"):
-                objects[each["image_id"]].setdefault(each["category_id"], []).append(each)
+            objects[each["image_id"]].setdefault(each["category_id"], []).append(each)
         items = [
             _coco_item(photo, photos, names[category], own, len(objects[photo["id"]]) > 1)
             for photo in told["images"]
@@ -58,10 +58,11 @@ def _coco_item(
     photo: Mapping[str, Any], photos: Path, label: str, own: Sequence[Mapping[str, Any]], many: bool
 ) -> Item:
     size = (int(photo["width"]), int(photo["height"]))
-    boxes = tuple(Box(x, y, x + w, y + h) for x, y, w, h in (map(float, each["bbox"]) for each in own))
+    single = [each for each in own if not each.get("iscrowd")]
+    boxes = tuple(Box(x, y, x + w, y + h) for x, y, w, h in (map(float, each["bbox"]) for each in single))
     shapes = [each.get("segmentation") for each in own]
     readable = bool(shapes) and all(
-        isinstance(each, list) or (isinstance(each, Mapping) and isinstance(each.get("counts"), list))
+        isinstance(each, list) or (isinstance(each, Mapping) and isinstance(each.get("counts"), list | str))
         for each in shapes
     )
     name = str(photo["file_name"])
@@ -88,10 +89,44 @@ def _drawn(shapes: Sequence[Any], size: tuple[int, int]) -> Image.Image:
     return mask
 
 
-def _run_lengths(counts: Sequence[int], size: tuple[int, int]) -> Image.Image:
-    """Lengths of runs down the columns, the first of zeros."""
-    values = np.repeat(np.arange(len(counts)) % 2, counts).astype(np.uint8) * 255
+def _run_lengths(counts: Sequence[int] | str, size: tuple[int, int]) -> Image.Image:
+    """Lengths of runs down the columns, the first of zeros.
+
+    Raises:
+        RequestError: they do not fill the photo.
+    """
+    lengths = _decompressed(counts) if isinstance(counts, str) else list(counts)
+    if min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
+        raise RequestError(f"the run lengths of a mask do not fill {size[0]}x{size[1]} pixels")
+    values = np.repeat(np.arange(len(lengths)) % 2, lengths).astype(np.uint8) * 255
     return Image.fromarray(np.ascontiguousarray(values.reshape(size).T))
+
+
+def _decompressed(text: str) -> list[int]:
+    """Run lengths from COCO's text form.
+
+    A character minus 48 has six bits: five of a number, the lowest first, and one, 32, that says whether it goes on; in
+    its last character 16 is the sign, as in two's complement. From the fourth number on it is the difference to the
+    one two places before, since runs of one kind are about as long.
+
+    Raises:
+        RequestError: it is no such text.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise RequestError(f"the run lengths of a mask have {character!r} in them, which no number is written with")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)
+            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise RequestError("the run lengths of a mask break off within a number")
+    return lengths
 
 
 def voc(folder: Path) -> list[Item]:

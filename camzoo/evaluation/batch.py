@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,8 +11,9 @@ import torch
 
 from camzoo import backends, capture, chunks, guard, metrics, native, noise
 from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
+from camzoo.evaluation import cascade
 from camzoo.evaluation.samples import Broken, Sample
-from camzoo.evaluation.table import Batch, Judged, Metric
+from camzoo.evaluation.table import Batch, Judged, Metric, Values
 from camzoo.specs import Computation
 from camzoo.targets import ClassLogit, TopClass, select
 from camzoo.types import Capture, Layout, Problem, Settings, Status
@@ -113,7 +115,7 @@ def evaluate(question: Question, loaded: Sequence[Sample | Broken]) -> list[Reco
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Posed:
+class Posed:
     """A batch with its class decided: the evidence that methods share, and the numbers that metrics share."""
 
     question: Question
@@ -132,9 +134,8 @@ class _Posed:
         if computation.backend == OWN:
             return question.own[computation.method](images, samples)
         if computation.backend == native.NAME:
-            needs = native.needs([computation.method])
-            settings = Settings(question.chunk)
-            (taken,), _ = capture.take(question.model, question.layer, images, [target], needs, question.seed, settings)
+            given = (question.model, question.layer, images, target, computation.method, question.seed)
+            taken = native.evidence(*given, Settings(question.chunk))
             return _own_map(taken, computation, samples)
         return self._foreign(computation, images, target)
 
@@ -145,7 +146,7 @@ class _Posed:
         return self.again(computation, self.images, torch.arange(len(self.images), device=self.images.device), False)
 
     def _foreign(self, computation: Computation, images: torch.Tensor, target: ClassLogit) -> torch.Tensor:
-        question = self.question
+        question, images = self.question, images.contiguous()  # a library may rely on it
         given = (question.model, question.layer, self.layout, images, target, target.classes, question.seed)
         found = backends.run(
             backends.find(computation.backend), Problem(*given), computation.method, computation.options
@@ -165,6 +166,30 @@ def _own_map(taken: Capture, computation: Computation, samples: Sequence[Sample]
     return torch.cat([native.heatmap(one, computation.method, computation.options).values for one in each])
 
 
+def _cascade(posed: Posed) -> dict[str, cascade.Alike | Exception]:
+    """How alike the maps of every method stay as the model loses what it learnt."""
+    trained = {str(each): _attempt(posed, each) for each in posed.question.methods}
+    return cascade.similarities(posed.question.model, trained, functools.partial(_of_other, posed), posed.question.seed)
+
+
+def _of_other(posed: Posed, model: torch.nn.Module, stop: int) -> dict[str, torch.Tensor | Exception]:
+    """The maps of another model, for the same classes; `random` draws anew, so that it shows what chance is."""
+    question = replace(posed.question, model=model)
+    needs = native.needs(each.method for each in question.methods if each.backend == native.NAME)
+    target, settings = ClassLogit(tuple(posed.classes.tolist())), Settings(question.chunk)
+    (taken,), _ = capture.take(model, question.layer, posed.images, [target], needs, question.seed, settings)
+    other = replace(posed, question=question, taken=taken)
+    anew = replace(other, taken=replace(taken, seed=_drawn(question.seed, stop)))
+    return {str(each): _attempt(anew if each.method == "random" else other, each) for each in question.methods}
+
+
+def _attempt(posed: Posed, computation: Computation) -> torch.Tensor | Exception:
+    try:
+        return posed.maps(computation)
+    except Exception as error:  # told in the method's own rows
+        return error
+
+
 def _drawn(*keys: int) -> int:
     return int(noise.generator(*keys).integers(2**63))
 
@@ -181,11 +206,12 @@ class _Column:
 
 def _of_one_size(question: Question, samples: Sequence[Sample]) -> list[list[Record]]:
     """The rows of each image."""
-    posed = _posed(question, samples)
+    posed = pose(question, samples)
     batch = _batch(posed)
     columns = [*_about_the_model(posed, batch), *_by_chance(question.metrics, batch)]
+    alike = functools.cache(functools.partial(_cascade, posed))
     for computation in question.methods:
-        columns += _judged(posed, batch, computation)
+        columns += _judged(posed, batch, computation, alike)
     return [
         [
             Record(sample.name, sample.label, target, each.method, each.backend, each.metric, *each.cells[at])
@@ -195,24 +221,31 @@ def _of_one_size(question: Question, samples: Sequence[Sample]) -> list[list[Rec
     ]
 
 
-def _posed(question: Question, samples: Sequence[Sample]) -> _Posed:
+def pose(question: Question, samples: Sequence[Sample]) -> Posed:
+    """The forward pass of images of one size, with what all of camzoo's own methods need of it, and their classes.
+
+    Raises:
+        RequestError: the layer does not fit the model, or the batch the memory.
+    """
     images = torch.stack([sample.image for sample in samples]).to(question.device)
     truth = [sample.truth for sample in samples if sample.truth is not None]
     target = ClassLogit(tuple(truth)) if question.by_label else TopClass()
     needs = native.needs(each.method for each in question.methods if each.backend == native.NAME)
     settings = Settings(question.chunk)
+
+    def take(inputs: torch.Tensor) -> tuple[list[Capture], Layout]:
+        return capture.take(question.model, question.layer, inputs, [target], needs, question.seed, settings)
+
     try:
-        (taken,), layout = capture.take(
-            question.model, question.layer, images, [target], needs, question.seed, settings
-        )
+        images, ((taken,), layout) = chunks.laid_out(take, images)  # altered images are laid out as these are
     except (RuntimeError, MemoryError) as error:
         if not chunks.is_out_of_memory(error):
             raise
         raise RequestError(f"{len(images)} images at a time are more than fits: ask for fewer with --batch") from error
-    return _Posed(question, samples, images, taken, layout, taken.classes, taken.scores.argmin(1))
+    return Posed(question, samples, images, taken, layout, taken.classes, taken.scores.argmin(1))
 
 
-def _batch(posed: _Posed) -> Batch:
+def _batch(posed: Posed) -> Batch:
     """What all metrics share: the score of the frozen class, and what is known of that class."""
     question, samples, images, classes = posed.question, posed.samples, posed.images, posed.classes
 
@@ -249,7 +282,7 @@ def _is_known(sample: Sample, explained: int) -> bool:
     return sample.label is None or sample.truth == explained
 
 
-def _about_the_model(posed: _Posed, batch: Batch) -> list[_Column]:
+def _about_the_model(posed: Posed, batch: Batch) -> list[_Column]:
     """How sure the model is of what is explained, and where the truth is known whether it is right."""
     top = posed.taken.scores.argmax(1).tolist()
     right = [
@@ -268,7 +301,9 @@ def _by_chance(wanted: Sequence[Metric], batch: Batch) -> list[_Column]:
     ]
 
 
-def _judged(posed: _Posed, batch: Batch, computation: Computation) -> list[_Column]:
+def _judged(
+    posed: Posed, batch: Batch, computation: Computation, alike: Callable[[], dict[str, cascade.Alike | Exception]]
+) -> list[_Column]:
     """Every metric of one method. What breaks, the method or a metric, is told in its rows and stops nothing."""
     size, everything = batch.size, torch.arange(len(batch.images), device=batch.images.device)
 
@@ -278,22 +313,28 @@ def _judged(posed: _Posed, batch: Batch, computation: Computation) -> list[_Colu
     def least() -> torch.Tensor:
         return metrics.shown(posed.again(computation, batch.images, everything, least=True), size)
 
+    def randomised() -> Values:
+        found = alike()[str(computation)]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
     def column(name: str, cells: Sequence[tuple[float | None, str, str]]) -> _Column:
         method = str(computation).removesuffix(f"@{computation.backend}")
         return _Column(method, computation.backend, name, cells)
 
     try:
         raw = posed.maps(computation)
-        why, judged = metrics.reasons(raw), Judged(batch, metrics.shown(raw, size), explain, least)
+        why, judged = metrics.reasons(raw), Judged(batch, metrics.shown(raw, size), explain, least, randomised)
     except Exception as error:  # somebody else's method must not take the others down
         return [column(metric.name, _refused(error, len(batch.images))) for metric in posed.question.metrics]
     found = []
     for metric in posed.question.metrics:
         try:
-            cells = _cells(metric, judged.values(metric.compute)[metric.name], batch, why)
+            values = metric.rows(judged.values(metric.compute))
+            found += [column(row, _cells(metric, each, batch, why)) for row, each in values.items()]
         except Exception as error:  # nor a metric, such as one whose library is absent
-            cells = _refused(error, len(batch.images))
-        found.append(column(metric.name, cells))
+            found.append(column(metric.name, _refused(error, len(batch.images))))
     return found
 
 

@@ -56,9 +56,14 @@ def begin(folder: Path, manifest: Mapping[str, Any], resume: bool) -> None:
         return
     try:
         (folder / PARTS).mkdir(parents=True, exist_ok=True)
-        _aside(folder / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+        _aside(folder / MANIFEST, text(manifest))
     except OSError as error:
         raise RequestError(f"{folder} cannot be written ({error.strerror}): name another with --out") from None
+
+
+def text(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as its file holds it."""
+    return (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _same_question(folder: Path, manifest: Mapping[str, Any]) -> None:

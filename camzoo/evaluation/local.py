@@ -1,9 +1,12 @@
-"""The evaluation on this machine: batches in order, photos loaded by workers, each finished batch kept at once."""
+"""The evaluation: which batches are missing, who evaluates them, and each finished one kept at once.
+
+Here, batches are evaluated in order, and photos loaded by workers; `camzoo.evaluation.cluster` has many machines.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from camzoo.environment import environment
 from camzoo.errors import RequestError
-from camzoo.evaluation import batch, files
-from camzoo.evaluation.batch import Question
+from camzoo.evaluation import batch, costs, files
+from camzoo.evaluation.batch import Question, Record
 from camzoo.evaluation.data import Data
 from camzoo.evaluation.samples import Broken, Loading, Sample, classes_of
 from camzoo.evaluation.table import Metric, Needs
@@ -23,6 +26,17 @@ BATCH, WORKERS = 16, 2
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and their number."""
+Executor = Callable[[Question, Loading, Mapping[int, range], int], Generator[tuple[int, list[Record]], None, None]]
+"""From the question, the images, the images of each batch by its number, and the number of workers to the rows of every
+batch with its number, in any order."""
+
+
+def here(
+    question: Question, loading: Loading, batches: Mapping[int, range], workers: int
+) -> Generator[tuple[int, list[Record]], None, None]:
+    """The executor of this process: batch after batch."""
+    for number, loaded in zip(batches, loads(loading, batches.values(), workers), strict=True):
+        yield number, batch.evaluate(question, loaded)
 
 
 def run(
@@ -37,11 +51,13 @@ def run(
     workers: int = WORKERS,
     resume: bool = False,
     progress: Progress | None = None,
+    over: Executor = here,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Evaluates every batch that is not there yet.
 
-    Killed at any moment, the batch under way is lost and no other; a run that goes on computes what is missing, with
-    the same images in each batch, and so the same numbers.
+    Killed at any moment, the batches under way are lost and no others; a run that goes on computes what is missing,
+    with the same images in each batch, and so the same numbers, whoever evaluates it.
 
     Args:
         question: what is asked of every batch.
@@ -51,50 +67,44 @@ def run(
         out: the folder.
         identity: what else tells one question from another: name of the model, hash of its weights.
         size: images of a batch.
-        workers: processes that load photos; 0 for none beside this one.
+        workers: processes of the executor; here those that load photos, 0 for none beside this one.
         resume: whether to go on with what is in the folder.
         progress: called as batches are done.
+        over: who evaluates the batches: `here` or `camzoo.evaluation.cluster.spread`.
+        origin: where data and model came from, as the command line takes it; told, and not part of the question.
 
     Raises:
         RequestError: the folder is another question's, or the question does not fit the data.
     """
     classes = classes_of(data.labels, labels)
     check_labels(question, data, classes, labels)
-    batches = math.ceil(len(data.items) / size)
-    files.begin(out, manifest(question, data, labels, identity, size), resume)
-    missing = sorted(set(range(batches)) - files.done(out))
-    finished = len(data.items) - sum(len(_images(number, size, data)) for number in missing)
-    for number, loaded in zip(missing, loads(data, preprocessing, classes, missing, size, workers), strict=True):
-        files.keep(out, number, batch.evaluate(question, loaded))
-        finished += len(loaded)
-        if progress:
-            progress(finished, len(data.items))
-
-
-def loads(
-    data: Data,
-    preprocessing: Preprocessing,
-    classes: Mapping[str, int],
-    numbers: Sequence[int],
-    size: int,
-    workers: int,
-) -> Iterator[list[Sample | Broken]]:
-    """The images of batches, loaded ahead by workers."""
+    asked = manifest(question, data, labels, identity, size)
+    files.begin(out, {**asked, "origin": dict(origin or {})}, resume)
+    done, total = files.done(out), len(data.items)
+    starts = range(0, total, size)
+    missing = {at: range(start, min(start + size, total)) for at, start in enumerate(starts) if at not in done}
+    finished = total - sum(map(len, missing.values()))
     loading = Loading(data.items, preprocessing, classes)
-    wanted = [list(_images(number, size, data)) for number in numbers]
+    costs.keep(question, loading, out)
+    with closing(over(question, loading, missing, workers)) as found:  # on an error too, workers end at once
+        for number, records in found:
+            files.keep(out, number, records)
+            finished += len(missing[number])
+            if progress:
+                progress(finished, total)
+
+
+def loads(loading: Loading, batches: Iterable[range], workers: int) -> Iterator[list[Sample | Broken]]:
+    """The images of batches, loaded ahead by workers."""
     loader: Any = DataLoader(
         loading,  # type: ignore[arg-type]
-        batch_sampler=wanted,
+        batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,  # a fork of a process with threads may hang
         collate_fn=list,
         generator=torch.Generator(),  # its own, so that the caller's draws go on as if nothing had been loaded
     )
     return iter(loader)
-
-
-def _images(number: int, size: int, data: Data) -> range:
-    return range(number * size, min((number + 1) * size, len(data.items)))
 
 
 def fitting(wanted: Sequence[Metric], data: Data, by_label: bool, named: bool) -> tuple[Metric, ...]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from camzoo.evaluation import reading
+from camzoo.evaluation.curves import Curves, curves
 from camzoo.evaluation.reading import Ranking, Results
 from camzoo.evaluation.table import find
 from camzoo.metrics import Mean, mean
@@ -20,7 +21,9 @@ _MARKUP = re.compile(r"([\\`*_\[\]#|~])")
 def page(results: Results) -> str:
     """The whole page. It has no date and no time in it: the same rows give the same page."""
     rankings = [reading.ranking(results, name) for name in results.values]
-    parts = [_head(results), _said_by_controls(rankings), *map(_table, rankings), _by_class(results), _missing(results)]
+    drawn = map(_curves, curves(results))
+    tables = [*map(_table, rankings), *drawn]
+    parts = [_head(results), _said_by_controls(rankings), *tables, _by_class(results), _missing(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -115,6 +118,44 @@ def _table(ranking: Ranking) -> str:
 def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     line = "|".join(["", *("---" for _ in head), ""])
     return ["| " + " | ".join(head) + " |", line, *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def _curves(found: Curves) -> str:
+    """What its panel in the figure of curves shows, in numbers."""
+    return _over_blocks(found) if found.at is None else _over_thresholds(found)
+
+
+def _over_thresholds(found: Curves) -> str:
+    few = range(0, len(found.parts), 4)
+    level = "" if found.chance is None else f" By chance, with the box of the whole image: {found.chance:.3f}."
+    why = (
+        f"The share of images whose box fits, by the threshold as a share of the map's maximum.{level} The best "
+        "threshold is chosen on these images, for each method its own, which flatters every method."
+    )
+    head = ["method", "best threshold", "share there", *(f"at {found.parts[at]}" for at in few)]
+    rows = [
+        [plain(each.method) + (" (control)" if each.control else ""), found.parts[each.best]]
+        + [number(each.points[at].value) for at in (each.best, *few)]
+        for each in found.methods
+        if each.best is not None
+    ]
+    return "\n".join([f"## {found.title}: the curve", "", why, "", *_rows(head, rows)])
+
+
+def _over_blocks(found: Curves) -> str:
+    why = (
+        "How alike a map stays, by Spearman's correlation, when the model loses what it learnt from its output down to "
+        "a block. This finds errors and ranks nothing: a method that stays near 1 does not look at what those blocks "
+        "have learnt, and one that falls is not thereby right. `random` is drawn anew each time, and so shows how "
+        "alike maps are that have nothing to do with each other; other controls do not look at the model."
+    )
+    head = ["method", *(f"`{part}`" for part in found.parts)]
+    rows = [
+        [plain(each.method) + (" (control)" if each.control else "")]
+        + [f"{interval(point)}, N {point.images:,}" for point in each.points]
+        for each in found.methods
+    ]
+    return "\n".join([f"## {found.title}: the curve", "", why, "", *_rows(head, rows)])
 
 
 def _by_class(results: Results) -> str:

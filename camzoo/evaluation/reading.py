@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from camzoo import native
 from camzoo.errors import RequestError
 from camzoo.evaluation import files
 from camzoo.evaluation.batch import CHANCE, CONTROLS, FAILED, MODEL, OK
-from camzoo.evaluation.table import Metric, find
+from camzoo.evaluation.table import Metric, find, metric_of, part_of
 from camzoo.metrics import Mean, mean, paired, stability
+from camzoo.metrics.box_accuracy import at_best, best, fits
+from camzoo.metrics.statistics import Summary
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +37,9 @@ class Results:
         images: their names, in the order of the data set; those that could not be read are not among them.
         targets: the class that was explained in each, `(N,)`.
         methods: `method@backend`, in the order in which they were asked for.
-        values: of each metric `(methods, N)`, NaN where there is none.
+        values: of each metric `(methods, N)`, NaN where there is none; of one with parts their mean, or what an image
+            adds at the threshold that is best for all.
+        parts: of each metric that has them by the part, in order, `(methods, N)`.
         chance: of each metric that has one the chance level, `(N,)`.
         model: what is said of the model, "probability" and "correct", `(N,)`.
         broken: of each image that could not be evaluated the reason.
@@ -46,6 +51,7 @@ class Results:
     targets: NDArray[np.int64] = field(repr=False)
     methods: tuple[str, ...]
     values: Mapping[str, Floats] = field(repr=False)
+    parts: Mapping[str, Mapping[str, Floats]] = field(repr=False)
     chance: Mapping[str, Floats] = field(repr=False)
     model: Mapping[str, Floats] = field(repr=False)
     broken: Mapping[str, str] = field(repr=False)
@@ -78,6 +84,7 @@ class Results:
             images=tuple(self.images[at] for at in which),
             targets=self.targets[which],
             values=of(self.values),
+            parts={},  # so the best threshold stays that of all images
             chance=of(self.chance),
             model=of(self.model),
             broken={},
@@ -164,19 +171,35 @@ def _results(manifest: Mapping[str, Any], rows: Any) -> Results:
     counted: Counter[tuple[str, str, str]] = Counter()
     for row in without.group_by(told, use_threads=False).aggregate([([], "count_all")]).to_pylist():
         if row["method"] not in (MODEL, CHANCE):
-            key = (row["metric"], _shown(f"{row['method']}@{row['backend']}"), f"{row['status']}: {row['reason']}")
-            counted[key] += row["count_all"]
+            method_, metric_ = _shown(f"{row['method']}@{row['backend']}"), metric_of(row["metric"])
+            key = (metric_, method_, f"{row['status']}: {row['reason']}")
+            counted[key] = max(counted[key], row["count_all"])  # of a metric with parts the one that has most
+    rows_of = [at[each] for each in judged]
+    found = {name: each[rows_of] for name, each in of.items()}
+    parts = {name: _parts(name, found) for name in asked if find(name).parts}
+    whole = {name: _whole(find(name), parts[name]) if parts.get(name) else found.get(name) for name in asked}
     return Results(
         manifest=manifest,
         images=tuple(images),
         targets=targets,
         methods=tuple(map(_shown, judged)),
-        values={name: of[name][[at[each] for each in judged]] for name in asked if name in of},
+        values={name: each for name, each in whole.items() if each is not None},
+        parts={name: each for name, each in parts.items() if each},
         chance={name: of[name][at[f"{CHANCE}@"]] for name in asked if name in of and find(name).chance},
         model={name: of[name][at[f"{MODEL}@"]] for name in ("probability", "correct") if name in of},
         broken={row["image"]: row["reason"] for row in bad.select(["image", "reason"]).to_pylist()},
         reasons=counted,
     )
+
+
+def _parts(metric: str, found: Mapping[str, Floats]) -> dict[str, Floats]:
+    return {part_of(row): each for row, each in found.items() if metric_of(row) == metric and part_of(row)}
+
+
+def _whole(metric: Metric, parts: Mapping[str, Floats]) -> Floats:
+    """One value for each method and image of a metric with parts."""
+    every = np.stack(list(parts.values()), axis=1)
+    return np.stack([at_best(each, metric.fits) for each in every]) if metric.fits else every.mean(1)
 
 
 def _coded(column: Any) -> tuple[list[str], NDArray[np.int64]]:
@@ -201,19 +224,21 @@ def ranking(results: Results, name: str) -> Ranking:
         results: the values.
         name: of the metric.
     """
-    metric, values = find(name), _alike(results.values[name])
+    metric = find(name)
+    drawn, summary = _drawn(results, metric)
+    values = _alike(drawn)
     sign = metric.better or 1
-    means = [mean(row, seed=results.seed) for row in values]
+    means = [mean(row, seed=results.seed, summary=summary) for row in values]
     have = [at for at, each in enumerate(means) if each.images]
     order = sorted(have, key=lambda at: -sign * means[at].value)
-    places = stability(sign * values[have], seed=results.seed) if have else np.empty((0, 0))
+    places = stability(sign * values[have], seed=results.seed, summary=summary) if have else np.empty((0, 0))
     first = dict(zip(have, places[:, :1].ravel().tolist(), strict=True))
     nothing = Mean(math.nan, math.nan, math.nan, 0, 0)
     standings = [
         Standing(
             method=results.methods[at],
             mean=means[at],
-            behind=paired(sign * values[at], sign * values[order[0]], seed=results.seed)
+            behind=paired(sign * values[at], sign * values[order[0]], seed=results.seed, summary=summary)
             if at in order[1:]
             else nothing,
             first=first.get(at, math.nan),
@@ -227,9 +252,17 @@ def ranking(results: Results, name: str) -> Ranking:
         metric=metric,
         standings=tuple(standings),
         chance=float(known.mean()) if len(known) else None,
-        together=int((~np.isnan(values[have]).any(0)).sum()) if have else 0,
-        controls=tuple(_controls(results, values, sign)) if metric.better else (),
+        together=int((~np.isnan(values[have]).reshape(-1, values.shape[-1]).any(0)).sum()) if have else 0,
+        controls=tuple(_controls(results, values, sign, summary)) if metric.better else (),
     )
+
+
+def _drawn(results: Results, metric: Metric) -> tuple[Floats, Summary | None]:
+    """What a bootstrap draws anew, `(methods, N)`; or `(methods, tests, N)`, of whose shares the value is made."""
+    if not metric.fits or metric.name not in results.parts:
+        return results.values[metric.name], None
+    every = np.stack(list(results.parts[metric.name].values()), axis=1)
+    return np.stack([fits(each, metric.fits) for each in every]), partial(best, count=len(metric.fits))
 
 
 def _alike(values: Floats) -> Floats:
@@ -244,7 +277,7 @@ def _alike(values: Floats) -> Floats:
     return np.stack(rows)
 
 
-def _controls(results: Results, values: Floats, sign: int) -> list[str]:
+def _controls(results: Results, values: Floats, sign: int, summary: Summary | None) -> list[str]:
     """Where a control is no worse than methods on the images of both, in words."""
     found = []
     for control, own in zip(results.methods, values, strict=True):
@@ -253,7 +286,7 @@ def _controls(results: Results, values: Floats, sign: int) -> list[str]:
         for method, other in zip(results.methods, values, strict=True):
             if not is_control(control) or is_control(method):
                 continue
-            ahead = paired(sign * own, sign * other, seed=results.seed)
+            ahead = paired(sign * own, sign * other, seed=results.seed, summary=summary)
             if ahead.images > 1 and ahead.high >= 0:
                 (above if ahead.low > 0 else alike).append(f"{method} ({ahead.low:+.3f} to {ahead.high:+.3f})")
         if above:

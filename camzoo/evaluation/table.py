@@ -11,11 +11,17 @@ import torch
 
 from camzoo import metrics
 from camzoo.boxes import Box
-from camzoo.errors import RequestError, unknown
+from camzoo.errors import NotOffered, RequestError, unknown
 from camzoo.metrics import Explain, Score
+from camzoo.metrics.box_accuracy import FITS
 
 Values = Mapping[str, torch.Tensor]
-"""From the name of a metric to its values `(N,)`, NaN where undefined."""
+"""From the name of a metric, or of a part of it, to its values `(N,)`, NaN where undefined."""
+
+PART = "@"
+BOX_THRESHOLDS = tuple(step / 20 for step in range(20))
+"""Every fifth of `camzoo.metrics.box_accuracy.THRESHOLDS`: a fifth of the rows and a quarter of the time. A best
+threshold between two of them is missed, which costs a point or two where the curve is steep."""
 
 
 class Needs(StrEnum):
@@ -63,6 +69,10 @@ class Batch:
         return not bool(self.masks[image].any()) if need is Needs.MASKS else bool(self.place[image] < 0)
 
 
+def _no_cascade() -> Values:
+    raise NotOffered("randomisation takes many images: it is a metric of `camzoo evaluate`")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
     """The maps of one method for a batch.
@@ -72,12 +82,15 @@ class Judged:
         maps: `(N, H, W)`, as `camzoo.metrics.shown` gives them.
         explain: the method.
         least: gives the maps of each image's least likely class, as `maps`.
+        cascade: gives how alike the maps stay, `(N,)`, when the model loses what it learnt from its output down to a
+            layer, by the layer.
     """
 
     batch: Batch
     maps: torch.Tensor
     explain: Explain
     least: Callable[[], torch.Tensor]
+    cascade: Callable[[], Values] = _no_cascade
     _known: dict[Compute, Values] = field(default_factory=dict, init=False)
 
     def values(self, compute: Compute) -> Values:
@@ -99,9 +112,12 @@ class Metric:
         compute: from the maps of a batch to values; metrics of one function are computed together.
         better: 1 where more is better, -1 where less is, 0 where neither, so that no ranking is made of it.
         cost: for each map, in words.
-        fast: whether that is one forward pass at most.
+        fast: whether that is one forward pass at most, and little beside it.
         needs: what an image must have for it.
         chance: what is reached without looking, `(N,)`, where there is such a level.
+        parts: whether an image has several values, a row `name@part` for each.
+        fits: of MaxBoxAcc and MaxBoxAccV2, whose parts are thresholds and whose best threshold is that of all images:
+            from which IoUs on a box fits.
     """
 
     name: str
@@ -111,6 +127,29 @@ class Metric:
     fast: bool = True
     needs: Needs | None = None
     chance: Callable[[Batch], torch.Tensor] | None = field(default=None, repr=False)
+    parts: bool = False
+    fits: tuple[float, ...] = ()
+
+    def rows(self, values: Values) -> Values:
+        """Of the values that a function gives those of this metric, by the name of their row."""
+        if not self.parts:
+            return {self.name: values[self.name]}
+        return {name: each for name, each in values.items() if metric_of(name) == self.name}
+
+
+def row_of(metric: str, part: str) -> str:
+    """The name of a row that has one part of a metric."""
+    return f"{metric}{PART}{part}"
+
+
+def metric_of(row: str) -> str:
+    """The metric of a row."""
+    return row.partition(PART)[0]
+
+
+def part_of(row: str) -> str:
+    """Which part of its metric a row has; nothing where it has the whole."""
+    return row.partition(PART)[2]
 
 
 def expand(wanted: str | Iterable[str]) -> tuple[Metric, ...]:
@@ -229,6 +268,28 @@ def _error(judged: Judged, top: int, name: str) -> Values:
     return {name: values.masked_fill(place < 0, torch.nan)}
 
 
+def _box_accuracy(judged: Judged) -> Values:
+    """The IoU at each threshold, from which the accuracies over all images are made."""
+    batch = judged.batch
+    curves = metrics.box_curves(judged.maps, batch.boxes, batch.size, thresholds=BOX_THRESHOLDS)
+    return {
+        row_of(name, f"{share:.2f}"): overlaps[:, at]
+        for name, overlaps in (("max-box-acc", curves.largest), ("max-box-acc-v2", curves.any))
+        for at, share in enumerate(BOX_THRESHOLDS)
+    }
+
+
+def _whole_image_fits(batch: Batch, at: tuple[float, ...]) -> torch.Tensor:
+    """What the box of the whole image adds, which a map of noise reaches at a threshold low enough."""
+    whole = _whole_image(batch)
+    passed = torch.stack([(whole >= each).to(whole) for each in at]).mean(0)
+    return passed.masked_fill(whole.isnan(), torch.nan)
+
+
+def _randomisation(judged: Judged) -> Values:
+    return {row_of("randomisation", layer): alike for layer, alike in judged.cascade().items()}
+
+
 def _precision(judged: Judged) -> Values:
     return {"pixel-precision": metrics.average_precision(judged.maps, judged.batch.masks)}
 
@@ -242,7 +303,9 @@ def _whole_image(batch: Batch) -> torch.Tensor:
 
 
 BOX_15 = partial(_box_iou, share=0.15, name="box-iou-15")
+ONE_FIT = (0.5,)
 _MASKED, _ONE_EXPLAINED = "one masked forward pass, shared", "one explanation"
+_BOXED = "boxes at 20 thresholds, shared"
 
 TABLE: tuple[Metric, ...] = (
     Metric("average-drop", _confidence, -1, _MASKED),
@@ -264,6 +327,28 @@ TABLE: tuple[Metric, ...] = (
         chance=lambda batch: metrics.average_precision_chance(batch.masks),
     ),
     Metric("mask-iou", _mask_iou, 1, needs=Needs.MASKS, chance=lambda batch: metrics.mask_iou_chance(batch.masks)),
+    Metric(
+        "max-box-acc",
+        _box_accuracy,
+        1,
+        _BOXED,
+        fast=False,
+        needs=Needs.BOXES,
+        chance=partial(_whole_image_fits, at=ONE_FIT),
+        parts=True,
+        fits=ONE_FIT,
+    ),
+    Metric(
+        "max-box-acc-v2",
+        _box_accuracy,
+        1,
+        _BOXED,
+        fast=False,
+        needs=Needs.BOXES,
+        chance=partial(_whole_image_fits, at=FITS),
+        parts=True,
+        fits=FITS,
+    ),
     Metric("insertion", partial(_insertion, preset="rise", name="insertion"), 1, "a forward pass for each row", False),
     Metric("deletion", partial(_deletion, preset="rise", name="deletion"), -1, "a forward pass for each row", False),
     Metric("insertion-mean", partial(_insertion, preset="mean", name="insertion-mean"), 1, "33 forward passes", False),
@@ -275,4 +360,5 @@ TABLE: tuple[Metric, ...] = (
     Metric("infidelity", _infidelity, -1, "51 forward passes", False),
     Metric("sensitivity-max", _sensitivity, -1, "11 explanations", False),
     Metric("class-sensitivity", _class_sensitivity, -1, _ONE_EXPLAINED, False),
+    Metric("randomisation", _randomisation, 0, "an explanation for each depth", False, parts=True),
 )

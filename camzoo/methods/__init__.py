@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from camzoo.errors import unknown
 from camzoo.grids import Array
@@ -57,18 +58,27 @@ class Method:
         function: from evidence, and keyword options, to RAW maps `(N, h, w)`.
         needs: the evidence that it reads beside the activations.
         resolution: whether the maps lie on the layer's grid or on the image's pixels.
+        plain: whether it reads what a plain pass of the images gives; where not, none is made for this method alone.
     """
 
     name: str
     function: Callable[..., Array]
     needs: frozenset[Evidence] = frozenset()
     resolution: Resolution = Resolution.LAYER
+    plain: bool = True
 
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the function's keyword options."""
         parameters = inspect.signature(self.function).parameters.values()
         return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+    def lies_on(self, options: Mapping[str, Any]) -> Resolution:
+        """Where the maps lie with these options: a method of the layer with a base gives maps where its base does."""
+        base = inspect.signature(self.function).parameters.get("base")
+        if base is None or self.resolution is Resolution.IMAGE:
+            return self.resolution
+        return find(options.get("base", base.default)).resolution
 
 
 GRADIENTS = frozenset({Evidence.GRADIENTS})
@@ -104,16 +114,16 @@ TABLE: tuple[Method, ...] = (
     Method("ablationcam", ablationcam, frozenset({Evidence.ACTIVATION_SCORES, Evidence.HEAD})),
     Method("shapleycam", shapleycam, GRADIENTS | {Evidence.HESSIAN}),
     Method("smoothgradcam++", smoothgradcam_plus_plus, RETAKE),
-    Method("smoothgrad", smoothgrad, RETAKE),
-    Method("augmented", augmented, RETAKE),
-    Method("finercam", finercam, RETAKE),
-    Method("refinecam", refinecam, RETAKE, Resolution.IMAGE),
-    Method("fusion", fusion, RETAKE, Resolution.IMAGE),
-    Method("attention-rollout", attention_rollout, frozenset({Evidence.ATTENTION})),
-    Method("legrad", legrad, frozenset({Evidence.ATTENTION_GRADIENTS})),
-    Method("guided-backprop", guided_backprop, frozenset({Evidence.GUIDED}), Resolution.IMAGE),
+    Method("smoothgrad", smoothgrad, RETAKE, plain=False),
+    Method("augmented", augmented, RETAKE, plain=False),
+    Method("finercam", finercam, RETAKE, plain=False),
+    Method("refinecam", refinecam, RETAKE, Resolution.IMAGE, plain=False),
+    Method("fusion", fusion, RETAKE, Resolution.IMAGE, plain=False),
+    Method("attention-rollout", attention_rollout, frozenset({Evidence.ATTENTION}), plain=False),
+    Method("legrad", legrad, frozenset({Evidence.ATTENTION_GRADIENTS}), plain=False),
+    Method("guided-backprop", guided_backprop, frozenset({Evidence.GUIDED}), Resolution.IMAGE, plain=False),
     Method("guided-gradcam", guided_gradcam, GRADIENTS | {Evidence.GUIDED}, Resolution.IMAGE),
-    Method("fullgrad", fullgrad, IMAGES | {Evidence.BIASES}, Resolution.IMAGE),
+    Method("fullgrad", fullgrad, IMAGES | {Evidence.BIASES}, Resolution.IMAGE, plain=False),
 )
 
 __all__ = ["TABLE", "Capture", "Method", "find", "gradcam"]

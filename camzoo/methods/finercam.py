@@ -31,7 +31,7 @@ def finercam(
     classes with the logits nearest to that of `c`, of equals the lower index first.
 
     Args:
-        capture: scores and the model to ask; the explained score must be a logit of the scores.
+        capture: the model to ask; the explained score must be a logit of its scores.
         alpha: how much the reference classes count.
         similar: how many there are.
         references: these classes instead, the same for every image.
@@ -49,21 +49,46 @@ def finercam(
     Source:
         Zhang et al., Finer-CAM, CVPR 2025, arXiv 2501.11309.
     """
-    logits = capture.scores
+
+    def contrast(logits: Array, explained: Array, classes: Array) -> Array:
+        own = _own(logits, explained, classes)
+        if references is None:
+            chosen = _similar(logits, explained, own, similar)
+        else:
+            chosen = _named(logits, references) & ~own
+        return _slopes(logits, own, chosen, alpha, weights)
+
+    return base_map(capture, base, slopes=contrast)
+
+
+def _own(logits: Array, explained: Array, classes: Array) -> Array:
+    """The class that is explained, true for one class of each image: `(N, classes)`."""
     xp = array_namespace(logits)
-    count = logits.shape[1]
+    index = _nearest(xp.abs(logits - explained[:, None])) if classes is None else classes
+    return index[:, None] == xp.arange(logits.shape[1], device=logits.device)
+
+
+def _similar(logits: Array, explained: Array, own: Array, similar: int) -> Array:
+    """The classes with the logits nearest to that of the class that is explained."""
+    xp = array_namespace(logits)
+    distance = xp.where(own, xp.inf, xp.abs(logits - explained[:, None]))
+    rank = xp.argsort(xp.argsort(distance, axis=1, stable=True), axis=1, stable=True)
+    return (rank < min(similar, logits.shape[1] - 1)) & ~own
+
+
+def _named(logits: Array, references: Sequence[int]) -> Array:
+    """These classes, the same for every image: `(classes,)`."""
+    xp, count = array_namespace(logits), logits.shape[1]
+    if outside := [index for index in references if not 0 <= index < count]:
+        raise RequestError(f"class {outside[0]} is out of range: the model has {count} classes, 0 to {count - 1}")
     classes = xp.arange(count, device=logits.device)
-    distance = xp.abs(logits - capture.explained[:, None])
-    explained = (_nearest(distance)[:, None] if capture.classes is None else capture.classes[:, None]) == classes
-    if references is None:
-        distance = xp.where(explained, xp.full_like(distance, xp.inf), distance)
-        rank = xp.argsort(xp.argsort(distance, axis=1, stable=True), axis=1, stable=True)
-        chosen = (rank < min(similar, count - 1)) & ~explained
-    else:
-        if outside := [index for index in references if not 0 <= index < count]:
-            raise RequestError(f"class {outside[0]} is out of range: the model has {count} classes, 0 to {count - 1}")
-        named = xp.asarray(list(references), dtype=classes.dtype, device=logits.device)
-        chosen = xp.any(classes[:, None] == named, axis=1) & ~explained
+    named = xp.asarray(list(references), dtype=classes.dtype, device=logits.device)
+    return xp.any(classes[:, None] == named, axis=1)
+
+
+def _slopes(logits: Array, own: Array, chosen: Array, alpha: float, weights: str) -> Array:
+    """`dT/dy (N, classes)`."""
+    xp = array_namespace(logits)
     omega = xp.astype(chosen, logits.dtype)
     if weights == "softmax":
         nearest = xp.max(xp.where(chosen, logits, -xp.inf), axis=1, keepdims=True)
@@ -73,7 +98,7 @@ def finercam(
     if weights == "softmax":
         centre = xp.sum(omega * logits, axis=1, keepdims=True)
         slope = omega * (1 + logits - centre)
-    return base_map(capture, base, slopes=xp.astype(explained, logits.dtype) - alpha * slope)
+    return xp.astype(own, logits.dtype) - alpha * slope
 
 
 def _nearest(distance: Array) -> Array:

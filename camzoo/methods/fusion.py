@@ -43,7 +43,7 @@ def fusion(
     Source:
         "layercam": Jiang et al., LayerCAM, IEEE TIP 2021, equation 9. The others are common practice.
     """
-    maps = layer_maps(capture, base, list(layers) if layers else None)
+    maps = layer_maps(capture, base, layers)
     size = tuple(capture.images.shape[2:])
     if how == "layercam":
         return _largest([resize(_peaked(one, at < len(maps) - 1), size) for at, one in enumerate(maps)])

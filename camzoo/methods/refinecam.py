@@ -30,4 +30,4 @@ def refinecam(capture: Capture, *, base: str = "gradcam++", layers: Sequence[str
         Domeniconi et al., RefineCAM, 2026, arXiv 2605.14641.
     """
     size = tuple(capture.images.shape[2:])
-    return reduce(mul, [shown(maps, size) for maps in layer_maps(capture, base, list(layers) if layers else None)])
+    return reduce(mul, [shown(maps, size) for maps in layer_maps(capture, base, layers)])

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from camzoo.boxes import Box, Segments, segments
 from camzoo.metrics.maps import shown
+
+Floats = NDArray[np.float64]
 
 THRESHOLDS = tuple(t / 100 for t in range(100))
 """Shares of a map's maximum."""
@@ -64,7 +67,9 @@ def box_curves(
 def max_box_accuracy(curves: BoxCurves, at: float = 0.5) -> torch.Tensor:
     """MaxBoxAcc: the share of images whose box fits, at the threshold at which that share is largest; in 0..1.
 
-    `max_t mean_n [IoU_nt >= 0.5]`, of the largest segment's box. Higher is better.
+    `max_t mean_n [IoU_nt >= 0.5]`, of the largest segment's box. Higher is better. A map of noise reaches, at the
+    threshold 0, what the box of the whole image does: the share of images half of which an object's box fills. At
+    others it reaches little more.
 
     Pitfalls. The threshold is chosen on the images that are judged, which flatters every method; so look at the curve
     (`accuracy_curve`). The authors' code quantises maps to 256 levels, measures segments by the polygon around them and
@@ -105,6 +110,46 @@ def accuracy_curve(overlaps: torch.Tensor, at: float = 0.5) -> torch.Tensor:
     """
     known = overlaps[~overlaps.isnan().any(1)]
     return (known >= at).double().mean(0)
+
+
+def fits(overlaps: Floats, at: Sequence[float]) -> Floats:
+    """Whether each image's box fits at each threshold, for each IoU from which on it does: the tests of a bootstrap.
+
+    Args:
+        overlaps: `(T, N)`, NaN where there is none.
+        at: the IoUs, `F` of them.
+
+    Returns:
+        1 or 0, `(F T, N)`, NaN where the overlap is: what `best` is given the means of.
+    """
+    passed = np.stack([overlaps >= each for each in at]).astype(np.float64)
+    return np.where(np.isnan(overlaps), np.nan, passed).reshape(-1, overlaps.shape[-1])
+
+
+def best(means: Floats, count: int) -> Floats:
+    """Both accuracies from shares of images: the best threshold for each IoU, and the mean over the IoUs.
+
+    Args:
+        means: of `fits` over images, `(F T, ...)`.
+        count: `F`.
+
+    Returns:
+        `(...)`.
+    """
+    return np.asarray(means.reshape(count, -1, *means.shape[1:]).max(1).mean(0))
+
+
+def at_best(overlaps: Floats, at: Sequence[float]) -> Floats:
+    """What each image adds: whether its box fits at the threshold that is best for all, `(N,)`; their mean is `best`.
+
+    Args:
+        overlaps: `(T, N)`, NaN where there is none.
+        at: the IoUs; with several the mean over them, each at a threshold of its own.
+    """
+    tests = fits(overlaps, at).reshape(len(at), *overlaps.shape)
+    known = tests[..., ~np.isnan(overlaps).any(0)]
+    chosen = known.sum(-1).argmax(1)
+    return np.asarray(tests[np.arange(len(at)), chosen].mean(0))
 
 
 def _overlaps(found: Segments, boxes: Sequence[Box]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

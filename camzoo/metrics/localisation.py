@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from camzoo.boxes import Box, iou, largest_box
+from camzoo.boxes import Box, iou, largest_boxes
 from camzoo.errors import RequestError
-from camzoo.metrics.maps import order, shown
+from camzoo.metrics.maps import peak, shown
 
 TOLERANCE = 15.0
 """Pixels by which the pointing game lets a map miss."""
@@ -53,12 +53,12 @@ def pointing(maps: torch.Tensor, masks: torch.Tensor, *, tolerance: float = TOLE
         Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016, arXiv 1608.00507, section 4.1.
     """
     seen, masks = shown(maps, tuple(masks.shape[1:])), _masks(masks)
-    peak = order(seen, seed)[:, 0]
-    _, height, width = masks.shape
-    rows, columns = (torch.arange(length, device=masks.device) for length in (height, width))
-    down, right = rows - (peak // width)[:, None], columns - (peak % width)[:, None]
-    near = down[:, :, None] ** 2 + right[:, None, :] ** 2 <= tolerance**2
-    return _where_known((near & masks).flatten(1).any(1).to(seen), seen, masks)
+    height, width = masks.shape[1:]
+    at, disc = peak(seen, seed), _disc(tolerance, masks.device)
+    rows, columns = (at // width)[:, None] + disc[:, 0], (at % width)[:, None] + disc[:, 1]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    near = masks.flatten(1).gather(1, rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1))
+    return _where_known((near & inside).any(1).to(seen), seen, masks)
 
 
 def pointing_chance(masks: torch.Tensor, *, tolerance: float = TOLERANCE) -> torch.Tensor:
@@ -72,11 +72,21 @@ def pointing_chance(masks: torch.Tensor, *, tolerance: float = TOLERANCE) -> tor
         In 0..1, NaN where the mask is empty.
     """
     masks = _masks(masks)
+    _, height, width = masks.shape
     reach = int(tolerance)
-    steps = torch.arange(-reach, reach + 1, device=masks.device)
-    disc = (steps[:, None] ** 2 + steps**2 <= tolerance**2).float()[None, None]
-    hits = torch.nn.functional.conv2d(masks[:, None].float(), disc, padding=reach)[:, 0] > 0.5
+    around = torch.nn.functional.pad(masks, (reach, reach, reach, reach))
+    before = torch.nn.functional.pad(around.cumsum(2, dtype=torch.int32), (1, 0))  # object pixels further left
+    hits = torch.zeros_like(masks)
+    for down in range(-reach, reach + 1):
+        half, rows = int((tolerance**2 - down**2) ** 0.5), before[:, reach + down : reach + down + height]
+        hits |= rows[..., reach + half + 1 :][..., :width] > rows[..., reach - half :][..., :width]
     return _where_known(hits.float().mean((1, 2)), hits, masks)
+
+
+def _disc(tolerance: float, device: torch.device) -> torch.Tensor:
+    """The steps `(down, right)` to pixels at most `tolerance` away, `(D, 2)`."""
+    steps = torch.arange(-int(tolerance), int(tolerance) + 1, device=device)
+    return (steps[:, None] ** 2 + steps**2 <= tolerance**2).nonzero() - int(tolerance)
 
 
 def energy(maps: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -143,8 +153,7 @@ def box_iou(
         Selvaraju et al., Grad-CAM, arXiv 1610.02391, section 4.1; Zhou et al., CAM, arXiv 1512.04150, section 3.2.
     """
     values = []
-    for seen, boxes in zip(shown(maps, size), truth, strict=True):
-        found = largest_box(seen, share, connectivity)
+    for found, boxes in zip(largest_boxes(shown(maps, size), share, connectivity), truth, strict=True):
         values.append(max((iou(found, box) for box in boxes), default=torch.nan) if found else torch.nan)
     return torch.tensor(values)
 
@@ -201,8 +210,10 @@ def average_precision(maps: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         `(N,)`, NaN where the map says nothing and where the mask is empty.
     """
     seen, masks = shown(maps, tuple(masks.shape[1:])), _masks(masks)
-    values, ordered = seen.flatten(1).sort(1, descending=True)
-    hits = masks.flatten(1).gather(1, ordered).double().cumsum(1)
+    # Floats of 0..1 are ordered as their bits are: as whole numbers they are sorted with their pixel of the mask.
+    bits = seen.abs().view(torch.int32 if seen.dtype == torch.float32 else torch.int64)
+    ordered = (2 * bits + masks).flatten(1).sort(1, descending=True).values
+    hits, values = (ordered & 1).cumsum(1, dtype=torch.float64), ordered >> 1
     precision = hits / torch.arange(1, values.shape[1] + 1, device=values.device)
     last = torch.ones_like(values, dtype=torch.bool)  # of its value
     last[:, :-1] = values[:, 1:] != values[:, :-1]
@@ -227,7 +238,7 @@ def average_precision_chance(masks: torch.Tensor) -> torch.Tensor:
     """
     masks = _masks(masks)
     pixels = masks.shape[1] * masks.shape[2]
-    harmonic = sum(1 / k for k in range(1, pixels + 1))
+    harmonic = (1 / torch.arange(1, pixels + 1, dtype=torch.float64)).sum().item()
     others = (masks.sum((1, 2)).double() - 1) / max(1, pixels - 1)
     return _where_known(((harmonic + (pixels - harmonic) * others) / pixels).float(), masks, masks)
 
@@ -254,7 +265,9 @@ def mask_iou(maps: torch.Tensor, masks: torch.Tensor, *, share: float = 0.2) -> 
     if not 0 <= share < 1:
         raise RequestError(f"share is {share}: it is of a map's maximum, at least 0 and below 1")
     seen, masks = shown(maps, tuple(masks.shape[1:])), _masks(masks)
-    value = (_iou(seen > share, masks) + _iou(seen <= share, ~masks)) / 2
+    marked, pixels = seen > share, masks[0].numel()
+    both, either = _count(marked & masks), _count(marked | masks)
+    value = (both / either + (pixels - either) / (pixels - both)) / 2
     return _where_known(value.to(seen), seen, masks, ~masks)
 
 
@@ -267,13 +280,13 @@ def mask_iou_chance(masks: torch.Tensor) -> torch.Tensor:
     return _where_known(area(masks) / 2, _masks(masks), _masks(~_masks(masks)))
 
 
-def _iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return (one & other).flatten(1).sum(1) / (one | other).flatten(1).sum(1)
+def _count(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.flatten(1).count_nonzero(1)
 
 
 def _where_known(values: torch.Tensor, seen: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
-    """Values `(N,)`, NaN where the map is NaN or one of the masks is empty."""
-    known = ~seen.isnan().flatten(1).any(1)
+    """Values `(N,)`, NaN where the map as shown is NaN or one of the masks is empty."""
+    known = ~seen.flatten(1)[:, 0].isnan()  # one that is NaN is so throughout
     for mask in masks:
         known = known & mask.flatten(1).any(1)
     return values.masked_fill(~known, torch.nan)

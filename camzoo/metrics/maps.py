@@ -27,10 +27,21 @@ def shown(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
     """
     if maps.ndim != len(size) + 1:
         raise RequestError(f"maps of shape {tuple(maps.shape)} are not (N, h, w)")
+    if _is_shown(maps, size):
+        return maps.detach()
     rectified = grids.rectify(maps.detach().to(torch.promote_types(maps.dtype, torch.float32)))
     enlarged: torch.Tensor = grids.normalise(grids.resize(rectified, size))
     nothing = torch.tensor([bool(why) for why in reasons(maps)], device=maps.device)
     return enlarged.masked_fill(nothing.reshape(-1, *(1,) * len(size)), torch.nan)
+
+
+def _is_shown(maps: torch.Tensor, size: tuple[int, ...]) -> bool:
+    """Whether `shown` would change nothing: maps that were given to it before, as every metric of one map does."""
+    if maps.shape[1:] != size or maps.dtype not in (torch.float32, torch.float64):
+        return False
+    flat = maps.detach().flatten(1)
+    reaches = (flat.amin(1) == 0) & (flat.amax(1) == 1)
+    return bool(reaches.all()) or bool((reaches | flat.isnan().all(1)).all())
 
 
 def reasons(maps: torch.Tensor) -> tuple[str, ...]:
@@ -51,12 +62,12 @@ def reasons(maps: torch.Tensor) -> tuple[str, ...]:
 
 
 def defined(values: torch.Tensor) -> torch.Tensor:
-    """Numbers of the maps that say something, `(D,)`: those without a NaN.
+    """Numbers of the maps that say something, `(D,)`: those that are not NaN.
 
     Args:
         values: `(N, ...)`, as `shown` gives them.
     """
-    return (~values.flatten(1).isnan().any(1)).nonzero().squeeze(1)
+    return (~values.flatten(1)[:, 0].isnan()).nonzero().squeeze(1)  # one that is NaN is so throughout
 
 
 def order(values: torch.Tensor, seed: int = 0) -> torch.Tensor:
@@ -70,8 +81,26 @@ def order(values: torch.Tensor, seed: int = 0) -> torch.Tensor:
         seed: of that order.
     """
     flat = values.flatten(1)
-    mixed = torch.from_numpy(noise.generator(seed).permutation(flat.shape[1])).to(flat.device)
+    mixed = _mixed(flat, seed)
     return mixed[flat[:, mixed].argsort(dim=1, descending=True, stable=True)]
+
+
+def peak(values: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """The most important pixel of each map, by flat index: the first one of `order`, found without a sort, `(N,)`.
+
+    Args:
+        values: `(N, H, W)`.
+        seed: of that order.
+    """
+    flat = values.flatten(1)
+    drawn = places(_mixed(flat, seed)[None])
+    highest = flat == flat.amax(1, keepdim=True)
+    return torch.where(highest, drawn, flat.shape[1]).argmin(1)
+
+
+def _mixed(flat: torch.Tensor, seed: int) -> torch.Tensor:
+    """All pixels in a seeded order, by flat index: `(HW,)`."""
+    return torch.from_numpy(noise.generator(seed).permutation(flat.shape[1])).to(flat.device)
 
 
 def places(ordered: torch.Tensor) -> torch.Tensor:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
-
-from jinja2 import Environment, StrictUndefined
 
 from camzoo.conformance.verdicts import Finding
-from camzoo.report import contents
+from camzoo.report import contents, filling
 from camzoo.study import Study
 
-STYLE, TEMPLATE = "report.css", "template.html"
 SCRIPTS = ("numbers.js", "drawing.js", "maps.js", "pair.js", "agreement.js", "page.js")
-"""One module, in this order."""
 
 
 def html(study: Study, findings: Sequence[Finding] | None = None) -> str:
@@ -32,17 +25,8 @@ def html(study: Study, findings: Sequence[Finding] | None = None) -> str:
     Returns:
         The text of an HTML file, to be written in UTF-8.
     """
-    style, script = _read(STYLE), "\n".join(_read(f"scripts/{name}") for name in SCRIPTS)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(_read(TEMPLATE)).render(
-        contents.said(study, findings),
-        carried=contents.carried(study),
-        style=style,
-        script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-    )
-    return page.encode("utf-8", "replace").decode("utf-8")  # names of files may hold what no text has
+    said = {**contents.said(study, findings), "carried": contents.carried(study)}
+    return filling.page(__name__, "template.html", ["report.css"], SCRIPTS, **said)
 
 
 def frame(study: Study, height: int = 720) -> str:
@@ -55,12 +39,3 @@ def frame(study: Study, height: int = 720) -> str:
     page = escape(html(study), quote=True)
     style = f"width: 100%; height: {height}px; border: 0"
     return f'<iframe sandbox="allow-scripts allow-downloads" style="{style}" srcdoc="{page}"></iframe>'
-
-
-def _read(name: str) -> str:
-    return resources.files("camzoo.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """As a content security policy names an inline script or style."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

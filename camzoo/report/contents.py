@@ -45,7 +45,8 @@ def _about(study: Study) -> dict[str, Any]:
     """What was asked, and with what, for those who download the data."""
     rows = [{name: _plain(getattr(row, name)) for name in Row.__dataclass_fields__} for row in study.rows]
     about = {"seed": study.seed, "environment": dict(study.environment), "provenance": dict(study.provenance)}
-    return {"rows": rows, **_plain(about)}
+    readings = {"readings": study.readings()} if study.metrics else {}
+    return {"rows": rows, **_plain(about | readings)}
 
 
 def _plain(value: Any) -> Any:
@@ -119,12 +120,23 @@ def said(study: Study, findings: Sequence[Finding] | None) -> dict[str, Any]:
         "columns": columns,
         "rows": [_row(study, number, columns) for number in range(len(study.rows))],
         "measured": any(column["memory"] for column in columns),
+        "metrics": _metrics(study),
         "facts": _facts(study),
         "command": shlex.join(study.provenance.get("command", ())),
         "origins": _origins(study.provenance),
         "colours": COLOURS,
         "measures": MEASURES,
     }
+
+
+def _metrics(study: Study) -> dict[str, Any]:
+    """What the metrics say; nothing where none was asked for, and then nothing of them is imported either."""
+    if not study.metrics:
+        return {}
+    from camzoo.report import readings
+
+    rows = [{"label": _label(study, row), **readings.row(study, number)} for number, row in enumerate(study.rows)]
+    return {"columns": readings.columns(study), "rows": rows}
 
 
 def _column(study: Study, computation: Computation, known: Mapping[str, Finding]) -> dict[str, Any]:

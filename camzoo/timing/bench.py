@@ -129,15 +129,15 @@ def _header(request: Request, command: str, around: Mapping[str, Any]) -> Line:
     return {"kind": "run", "request": plain, "command": command, "environment": dict(around)}
 
 
-SAME = ("cpu", "device", "threads", "versions", "flags")
-"""What has to be the same where a run goes on."""
+SAME = ("cpu", "gpu", "device", "threads", "python", "versions", "flags", "commit")
+"""What has to be the same where a run goes on: samples of two machines, or of two versions, are not mixed."""
 
 
 def _resumed(request: Request, folder: Path, around: Mapping[str, Any]) -> _Log:
     """The lines of the run in a folder.
 
     Raises:
-        RequestError: it is another run, or was begun on another machine.
+        RequestError: it is another run, or was begun on another machine or with another version of something.
     """
     lines = record.read_lines(folder)
     header = lines[0] if lines else {}
@@ -145,8 +145,9 @@ def _resumed(request: Request, folder: Path, around: Mapping[str, Any]) -> _Log:
         raise RequestError(
             f"{folder} holds another run, of {header.get('command') or 'nobody'}: give its options, or --out"
         )
-    if other := [name for name in SAME if header["environment"].get(name) != json.loads(json.dumps(around[name]))]:
-        raise RequestError(f"{folder} was begun with another {' and '.join(other)}: name another folder with --out")
+    begun, plain = header["environment"], json.loads(json.dumps(dict(around)))
+    if unlike := conditions.differences(*({name: each.get(name) for name in SAME} for each in (begun, plain))):
+        raise RequestError(f"{folder} was begun otherwise ({'; '.join(unlike)}): name another folder with --out")
     return _Log(folder, lines, len(lines))
 
 

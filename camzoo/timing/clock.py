@@ -7,13 +7,18 @@ it.
 
 from __future__ import annotations
 
+import gc
+import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 ALIKE = 0.05
 """By how much the medians of three calls and of the three before may differ once a contender is warm."""
@@ -55,6 +60,41 @@ def timed(work: Callable[[], Any], device: torch.device) -> Timing:
     seconds = time.perf_counter() - began
     del result
     return Timing(seconds, events[0].elapsed_time(events[1]) / 1000 if events else None)
+
+
+def between(call: Callable[[], Timing], unit: Callable[[], Any], device: torch.device) -> tuple[Timing, float]:
+    """A timed call between two calls of a unit, whose mean seconds stand beside: what slows one down slows all three.
+
+    Garbage is not collected in the meantime.
+    """
+    with _uncollected():
+        before = timed(unit, device).seconds
+        timing = call()
+        after = timed(unit, device).seconds
+    return timing, (before + after) / 2
+
+
+def in_turns(calls: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """What each call gives in every round; they take turns in random order, and garbage is collected between rounds."""
+    taken: dict[str, list[T]] = {name: [] for name in calls}
+    for number in range(rounds):
+        gc.collect()
+        with _uncollected():
+            for name in random.Random(number).sample(list(calls), len(calls)):
+                taken[name].append(calls[name]())
+    return taken
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without collections of garbage, if there were any before."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def steady(call: Callable[[], float], most: int = 12, patience: float = 3.0) -> tuple[float, int]:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import enum
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from camzoo import native
 from camzoo.conformance.verdicts import Verdict
-from camzoo.timing import statistics, words
+from camzoo.timing import conditions, statistics, words
 from camzoo.timing.samples import Case, Outcome, Row, Run
-from camzoo.timing.statistics import NOTICED, Interval, Values
+from camzoo.timing.statistics import NOTICED, Interval
 
-BY_ITSELF = ("date", "load", "before", "after", "scenario")
-"""What differs from one run to the next on one machine: names in an environment that begin so."""
 SEEDS = (0, 1)
 """Of the draws of the old and the new side: the two are independent."""
-IQR = 1.349
-"""Interquartile range of a normal distribution, in standard deviations."""
 
 
 class Kind(enum.StrEnum):
@@ -71,29 +65,6 @@ class Change:
         return f"{self.case.name}: {self.contender}: {self.kind}{ratio}{f', {self.why}' if self.why else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How often a comparison is right, tried on pairs of runs with the noise of a real one.
-
-    Attributes:
-        pairs: how many pairs were tried, each once unchanged and once with a slowdown.
-        slowdown: the planted factor.
-        false_alarms: unchanged pairs that were told to be slower or faster.
-        noticed: pairs with the slowdown that were told to be slower.
-        overlaps: unchanged pairs whose intervals have something in common.
-        processes: by how much processes of one row differ, as a share: the standard deviation.
-        rounds: the same of the rounds within a process, from their interquartile range.
-    """
-
-    pairs: int
-    slowdown: float
-    false_alarms: int
-    noticed: int
-    overlaps: int
-    processes: float
-    rounds: float
-
-
 def compare(old: Run, new: Run) -> list[Change]:
     """What became of every row: the new run's in order, then those that only the old one has.
 
@@ -125,14 +96,15 @@ def _kind(old: Row, new: Row, ratio: Interval | None) -> tuple[Kind, str]:
         return Kind.NEITHER, now
     if old.verdict != new.verdict:
         said = f"the check said {old.verdict or 'nothing'!r}, and says {new.verdict or 'nothing'!r}"
-        return (Kind.LOST if old.verdict == Verdict.AGREES and new.verdict else _of(ratio)), said
+        return (Kind.LOST if old.verdict == Verdict.AGREES and new.verdict else told(ratio)), said
     noise = max(statistics.summary(row).noise for row in (old, new))
     if noise > statistics.REFUSED:
         return Kind.NOISY, f"the interquartile range is {noise:.0%} of the median"
-    return _of(ratio), ""
+    return told(ratio), ""
 
 
-def _of(ratio: Interval) -> Kind:
+def told(ratio: Interval) -> Kind:
+    """What a ratio of new over old says, by its whole interval."""
     if ratio.low > NOTICED:
         return Kind.REGRESSION
     return Kind.IMPROVEMENT if ratio.high < 1 / NOTICED else Kind.TIE
@@ -147,23 +119,7 @@ def ratio_of(old: Row, new: Row) -> Interval:
 
 def differences(old: Run, new: Run) -> list[str]:
     """What the two runs were not made alike with: machine, versions, flags; one line each."""
-    before, after = dict(_flat(old.environment)), dict(_flat(new.environment))
-    return [
-        f"{name}: {before.get(name, 'not told')} before, {after.get(name, 'not told')} now"
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
-    ]
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Every entry with its dotted name, but for those that differ by themselves."""
-    for name, value in values.items():
-        if name.startswith(BY_ITSELF):
-            continue
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
+    return conditions.differences(old.environment, new.environment)
 
 
 def overlap(one: Run, other: Run) -> tuple[int, int]:
@@ -195,56 +151,3 @@ def reference(row: Row, rows: Sequence[Row]) -> Row | None:
     if row.backend != native.NAME:
         return same
     return own[0] if own and own[0] is not row else None
-
-
-def rehearsed(run: Run, slowdown: float = 1.10, pairs: int = 300, seed: int = 0) -> Rates | None:
-    """How often `compare` is right at the noise of a run: on pairs of made-up runs, unchanged and slowed down.
-
-    The ranked rows take turns. A made-up row has the median of its row; each of its processes is away from it by a
-    normal step as large as the run's processes are from each other, and its rounds by residuals drawn from the row's
-    own. None where no row is ranked, or there is one process only.
-
-    Args:
-        run: whose noise is taken.
-        slowdown: the planted factor.
-        pairs: how many pairs to try.
-        seed: of everything random.
-    """
-    rows = [row for row in run.rows if not statistics.why_not_ranked(row)]
-    groups = [logs for row in rows if len(logs := [np.log(g) for g in statistics.by_process(row.samples)]) > 1]
-    if not groups:
-        return None
-    generator = np.random.default_rng(seed)
-    within = [float(np.subtract(*np.quantile(_residuals(each), (0.75, 0.25)))) / IQR for each in groups]
-    between = _between(groups, within)
-    false_alarms = noticed = overlaps = 0
-    for number in range(pairs):
-        (old, before), (new, after) = (_made_up(groups[number % len(groups)], between, generator, at) for at in SEEDS)
-        ratio = statistics.interval(new / old, after / before)
-        slower = Interval(*(slowdown * each for each in (ratio.middle, ratio.low, ratio.high)))
-        false_alarms += _of(ratio) is not Kind.TIE
-        noticed += _of(slower) is Kind.REGRESSION
-        overlaps += statistics.interval(old, before).overlaps(statistics.interval(new, after))
-    return Rates(pairs, slowdown, false_alarms, noticed, overlaps, between, float(np.median(within)))
-
-
-def _between(groups: Sequence[Sequence[Values]], within: Sequence[float]) -> float:
-    """The spread of processes, without what the rounds alone make of their medians: `pi / 2 * within^2 / rounds`."""
-    apart = np.mean([np.var([np.median(group) for group in each], ddof=1) for each in groups])
-    rounds = np.mean(
-        [math.pi / 2 * w**2 * np.mean([1 / len(g) for g in each]) for w, each in zip(within, groups, strict=True)]
-    )
-    return math.sqrt(max(0.0, float(apart - rounds)))
-
-
-def _residuals(groups: Sequence[Values]) -> Values:
-    return np.concatenate([group - np.median(group) for group in groups])
-
-
-def _made_up(
-    groups: Sequence[Values], between: float, generator: np.random.Generator, seed: int
-) -> tuple[float, Values]:
-    """The median of a row as another run might have it, of as many processes and rounds, and what is drawn of it."""
-    middle, residuals = float(np.median(np.concatenate(groups))), _residuals(groups)
-    made = [np.exp(middle + generator.normal(0, between) + generator.choice(residuals, len(group))) for group in groups]
-    return float(np.median(np.concatenate(made))), statistics.medians(made, seed)

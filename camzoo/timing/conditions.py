@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ import torch
 from camzoo.environment import environment
 
 CPUINFO = Path("/proc/cpuinfo")
+
+BY_ITSELF = ("date", "load", "before", "after", "scenario")
+"""What differs from one run to the next on one machine: names in an environment that begin so."""
+MEASURED = ("camzoo", "adapters", "benchmarks/*.py")
+"""The code that is measured, in a checkout."""
 
 GPU = ("name", "driver_version", "power.limit")
 GPU_NOW = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
@@ -62,11 +69,37 @@ def flags() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of a checkout, with a mark where files were changed; "" where camzoo is installed without one."""
+    """The commit of a checkout; "" where camzoo is installed without one.
+
+    Where files were changed it has a mark, and what was changed in the code that is measured as a digest.
+    """
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return ""
-    return _said("git", "-C", str(folder), "describe", "--always", "--dirty", "--tags")
+    name = _said("git", "-C", str(folder), "describe", "--always", "--dirty", "--tags")
+    changes = _said("git", "-C", str(folder), "diff", "HEAD", "--", *MEASURED) if name.endswith("-dirty") else ""
+    return f"{name}-{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else name
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What two environments do not have alike, one line each: "versions.torch: 2.9 before, 2.10 now"."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    return [
+        f"{name}: {old.get(name, 'not told')} before, {new.get(name, 'not told')} now"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every entry with its dotted name, but for those that differ by themselves."""
+    for name, value in values.items():
+        if name.startswith(BY_ITSELF):
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def _nvidia(names: tuple[str, ...], device: torch.device) -> dict[str, str]:

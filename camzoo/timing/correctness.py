@@ -15,6 +15,7 @@ from camzoo.conformance.stands import QUICK
 from camzoo.conformance.verdicts import Verdict
 from camzoo.errors import NotOffered, one_line
 from camzoo.oracles.grids import Floats, resize
+from camzoo.timing import reasons
 from camzoo.timing.contenders import Contender
 from camzoo.timing.samples import Scope
 from camzoo.types import Heatmap, Problem, Resolution, Stage
@@ -114,6 +115,8 @@ class Yardstick:
         judged = replace(said, distance=away, reference=words)
         if said.verdict != Verdict.AGREES or away <= most:
             return judged
+        if not why_not_float64 and (why := self._shown(contender, scope, found, most)):
+            return replace(judged, verdict=Verdict.KNOWN, verdict_reason=why)
         reason = f"agrees at small networks; here its map is {away:.1e} from {words}, where {most:.0e} is allowed"
         return replace(judged, verdict=Verdict.NEW, verdict_reason=reason)
 
@@ -122,6 +125,25 @@ class Yardstick:
         shown = _as_shown(contender, self.problem, scope, found)
         wanted = self._reference(contender, in_float64)
         return max(_away(shown[row], _staged(raw, contender.resolution, size, full)) for row, raw in wanted.items())
+
+    def _shown(self, contender: Contender, scope: Scope, found: Any, most: float) -> str:
+        """The known reason with which camzoo's own formula gives the map on this case; "" where none does."""
+        problem, size = self.precise, self.problem.image_size
+        assert isinstance(problem, Problem)
+        if contender.subject or contender.options or contender.backend == native.NAME:
+            return ""
+        full = scope is Scope.ARRAY and contender.resolution is Resolution.LAYER
+        shown = _as_shown(contender, self.problem, scope, found)
+        raw = self._reference(contender, True)
+        for why, maps, ending in reasons.suspected(problem, contender.method, contender.backend, raw):
+            ended = {
+                row: ending(each, size) if ending else _staged(each, contender.resolution, size, full)
+                for row, each in maps.items()
+            }
+            away = max(_away(shown[row], wanted) for row, wanted in ended.items())
+            if away <= most:
+                return f"{why}: with that, camzoo's own formula gives its map ({away:.0e} from it)"
+        return ""
 
     def _rounding(self, contender: Contender) -> float:
         """How far camzoo's own map in the dtype of the case is from the one in float64."""
@@ -146,7 +168,7 @@ class Yardstick:
             self.maps[key] = backends.run(native.backend, problem, own.method, own.options)
         maps = self.maps[key]
         values = degenerate.as_numpy(maps.values)
-        empty = [degenerate.reason(maps, row) for row in range(len(values))]
+        empty = degenerate.reasons(maps)
         if all(empty):
             raise NotOffered(f"camzoo's own map is {empty[0]}")
         return {row: values[row] for row, why in enumerate(empty) if not why}

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from camzoo.timing.samples import Counts
 
@@ -35,6 +35,23 @@ COPIES = frozenset({aten.clone, aten.copy_, aten._to_copy})
 
 READ_ON_HOST = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 """How the values of a tensor on the CPU are read; on another device each of them has to copy first."""
+
+
+def _convolution_backward(
+    slopes: Any, inputs: Any, weight: Any, _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool, *rest: Any, **_: Any
+) -> int:
+    """As many operations as forwards, for each gradient that is wanted.
+
+    PyTorch's own formula for the gradient of the weights leaves out that channels of different groups do not meet, and
+    counts too many of a depthwise convolution by the number of channels.
+    """
+    wanted = rest[-1]
+    gradients: int = sum(wanted[:2])
+    return gradients * conv_flop_count(inputs.shape, weight.shape, slopes.shape, transposed)
+
+
+FLOPS = {**flop_registry, aten.convolution_backward: _convolution_backward}
+"""The floating-point operations of each operation that has any worth counting."""
 
 
 @dataclass(slots=True)
@@ -60,14 +77,14 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        if packet not in flop_registry and packet not in READS | COPIES:
+        if packet not in FLOPS and packet not in READS | COPIES:
             with self:  # in inference mode composite operations come whole
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
-        if packet in flop_registry:
-            self.tally.flops += flop_registry[packet](*args, **kwargs, out_val=result)
+        if packet in FLOPS:
+            self.tally.flops += FLOPS[packet](*args, **kwargs, out_val=result)
         elif packet in COPIES:
             self.tally.copied_bytes += result.nbytes
         self.tally.synchronisations += (

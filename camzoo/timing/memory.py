@@ -1,9 +1,13 @@
-"""The most memory held at a time: PyTorch's allocator on a GPU, the resident set of the process on a CPU."""
+"""The most memory held at a time: PyTorch's allocator on a GPU, the resident set of the process on a CPU.
+
+Where the mark of the resident peak cannot be set back, what is weighed needs a process of its own: see `highest`.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +17,17 @@ import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 PEAK, NOW = "VmHWM", "VmRSS"
+
+
+def settable(device: torch.device) -> bool:
+    """Sets the mark of the peak back, and says whether that is possible: one process can then weigh several calls."""
+    if device.type == "cuda":
+        return True
+    try:
+        CLEAR.write_text("5")
+        return _resident(NOW) > 0
+    except OSError:
+        return False
 
 
 def baseline(device: torch.device) -> int | None:
@@ -25,11 +40,7 @@ def baseline(device: torch.device) -> int | None:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
-    try:
-        CLEAR.write_text("5")
-        return _resident(NOW)
-    except OSError:
-        return None
+    return _resident(NOW) if settable(device) else None
 
 
 def peak(device: torch.device, before: int | None) -> int | None:
@@ -40,6 +51,29 @@ def peak(device: torch.device, before: int | None) -> int | None:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     return max(0, _resident(PEAK) - before)
+
+
+def highest() -> int | None:
+    """The most bytes that this process has ever held on a CPU, its program and libraries included.
+
+    As /proc tells it; else by `getrusage`, which on Linux may begin at what the parent process held. None where neither
+    is there.
+    """
+    try:
+        return _resident(PEAK)
+    except OSError:
+        try:
+            import resource
+        except ImportError:  # Windows has none
+            return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def above(mark: int | None) -> int | None:
+    """By how much `highest` has grown since a mark. None where it has not: what was held fitted into a peak before."""
+    most = highest()
+    return most - mark if most is not None and mark is not None and most > mark else None
 
 
 def traced(work: Callable[[], object]) -> int:

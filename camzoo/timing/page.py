@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from camzoo import native
-from camzoo.timing import comparing, scaling, statistics, words
+from camzoo.timing import comparing, rehearsal, scaling, statistics, words
 from camzoo.timing.comparing import Kind
 from camzoo.timing.samples import Case, Outcome, Run
 from camzoo.timing.statistics import Ranked
@@ -238,7 +238,7 @@ def _noise(run: Run) -> str:
 
 
 def _rates(run: Run) -> str:
-    rates = comparing.rehearsed(run)
+    rates = rehearsal.rehearsed(run)
     if rates is None:
         return "  There is no noise to rehearse a comparison with: no ranked row has samples of two processes."
     alarms, noticed, overlaps = (
@@ -248,7 +248,7 @@ def _rates(run: Run) -> str:
         f"  `camzoo bench --compare`, rehearsed on {rates.pairs} pairs of made-up runs with the noise of this one "
         f"(processes {rates.processes:.1%} apart, rounds {rates.rounds:.1%}): the false alarms, unchanged rows called "
         f"slower or faster, are {alarms}; a slowdown of {rates.slowdown - 1:.0%} was found in {noticed}; the intervals "
-        f"of two runs overlapped in {overlaps}."
+        f"of two runs overlapped in {overlaps}. Here {rehearsal.sensitivity(run)}."
     )
 
 

@@ -104,6 +104,11 @@ def build(case: Case) -> Scene:
     Raises:
         RequestError: the case does not make sense.
     """
+    return _posed(case, *_made(case))
+
+
+def _made(case: Case) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The model of a case and its images; nothing has been run."""
     classifier = models.load(case.model, case.weights, case.seed)
     layout = torch.channels_last if case.channels_last else torch.contiguous_format
     dtype, device = DTYPES[case.dtype], torch.device(case.device)
@@ -111,6 +116,10 @@ def build(case: Case) -> Scene:
     if case.channels_last:
         model = model.to(memory_format=torch.channels_last)
     images = pictures(case, len(classifier.preprocessing.mean)).to(device, dtype).contiguous(memory_format=layout)
+    return model, images
+
+
+def _posed(case: Case, model: torch.nn.Module, images: torch.Tensor) -> Scene:
     return Scene(problems.pose(model, images, case.layer, seed=case.seed), case.scope)
 
 
@@ -128,6 +137,9 @@ def run(plan: Plan, tell: Tell) -> None:
     Raises:
         RequestError: the case does not make sense.
     """
+    if plan.kind is Pass.MEMORY and not memory.settable(torch.device(plan.case.device)):
+        _memory_alone(plan, tell)
+        return
     try:
         scene = build(plan.case)
         clock.steady(lambda: clock.timed(scene.forward, scene.device).seconds)
@@ -185,15 +197,9 @@ def _time(plan: Plan, scene: Scene, tell: Tell) -> None:
 
 
 def _sample(contender: Contender, scene: Scene) -> dict[str, Any]:
-    """One call between two forward passes: a machine that slows down slows all three."""
-    gc.disable()
-    try:
-        before = clock.timed(scene.forward, scene.device).seconds
-        call = _timed(contender, scene)
-        after = clock.timed(scene.forward, scene.device).seconds
-    finally:
-        gc.enable()
-    return {"seconds": call.seconds, "forward": (before + after) / 2, "device_seconds": call.device_seconds}
+    """One call between two forward passes."""
+    call, forward = clock.between(lambda: _timed(contender, scene), scene.forward, scene.device)
+    return {"seconds": call.seconds, "forward": forward, "device_seconds": call.device_seconds}
 
 
 def _timed(contender: Contender, scene: Scene) -> clock.Timing:
@@ -213,6 +219,27 @@ def _memory(plan: Plan, scene: Scene, tell: Tell) -> None:
 
     for name in plan.left:
         _attempt(name, tell, hold)
+
+
+def _memory_alone(plan: Plan, tell: Tell) -> None:
+    """The same of the next contender only, where the peak cannot be set back: each has a process of its own.
+
+    What was held before is the peak once the model and the images are there. What is set up at a first call is in both
+    figures here, and the call's is that of the forward pass at the least.
+    """
+
+    def hold(contender: Contender, name: str) -> None:
+        made = _made(plan.case)
+        mark = memory.highest()
+        scene = _posed(plan.case, *made)
+        scene.forward()
+        forward = memory.above(mark)
+        with contenders.lent(contender, scene.problem, scene.scope) as work:
+            work()
+        peak = memory.above(mark)
+        tell({"kind": "memory", "contender": name, "peak_bytes": peak, "forward_peak_bytes": forward})
+
+    _attempt(plan.left[0], tell, hold)
 
 
 def _held(work: contenders.Work, device: torch.device) -> int | None:

@@ -1,9 +1,5 @@
 // The grid of maps: what each tile shows, the point that is read on all of them, and the way through it by keyboard.
 
-const carried = JSON.parse(document.getElementById("carried").textContent);
-const find = (selector, within = document) => within.querySelector(selector);
-const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-
 const view = {
   show: "maps", reference: 0, scale: "normalised", range: 1,
   colours: find("#colours").value, opacity: 0.6, kept: 1,
@@ -266,12 +262,4 @@ function movePoint(row, column, [down, right]) {
   probe(row, { x: from.x + right / 28, y: from.y + down / 28 });
   readOut(row, column);
   announce(find("#readout").textContent);
-}
-
-let announcing = 0;
-
-/** Said by screen readers, once the user has come to rest. */
-function announce(text) {
-  clearTimeout(announcing);
-  announcing = setTimeout(() => (find("#live").textContent = text), 150);
 }

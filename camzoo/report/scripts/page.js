@@ -80,26 +80,6 @@ function wireLayout() {
   new ResizeObserver(fit).observe(find("#maps .scroller"));
 }
 
-// --- Colour scheme: of the system, unless one is chosen; kept where the browser keeps anything ---------------------
-
-function wireTheme() {
-  const apply = (theme) => (document.documentElement.dataset.theme = theme);
-  let kept = "auto";
-  try {
-    kept = localStorage.getItem("camzoo-theme") ?? kept;
-  } catch {} // frames without an origin have no storage
-  for (const input of all("#theme input")) {
-    input.checked = input.value === kept;
-    input.addEventListener("change", () => {
-      apply(input.value);
-      try {
-        localStorage.setItem("camzoo-theme", input.value);
-      } catch {}
-    });
-  }
-  apply(kept);
-}
-
 // --- Downloads -----------------------------------------------------------------------------------------------------
 
 function download(name, type, made) {
@@ -139,20 +119,7 @@ function wireDownloads() {
   const offer = (button, ...file) => find(button).addEventListener("click", () => download(...file));
   offer("#download-data", "camzoo-data.json", "application/json", dataAsJson);
   offer("#download-agreement", "camzoo-agreement.csv", "text/csv", agreementAsCsv);
-  find("#copy")?.addEventListener("click", (event) => copyCommand(event.target));
-}
-
-/** Copies the command; where the browser does not let a page do that, selects it for the reader to copy. */
-async function copyCommand(button) {
-  const command = find("#command");
-  getSelection().selectAllChildren(command);
-  try {
-    await navigator.clipboard.writeText(command.textContent);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Selected";
-  }
-  announce(button.textContent);
+  find("#copy")?.addEventListener("click", (event) => copyCommand(event.target, find("#command")));
 }
 
 // --- Start ---------------------------------------------------------------------------------------------------------

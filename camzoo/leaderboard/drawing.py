@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from camzoo.evaluation import files, page, reading
+from camzoo.evaluation import page
 from camzoo.evaluation.reading import Ranking, Results
 from camzoo.lettering import FAINT, INK, fit, width
 
@@ -19,31 +17,6 @@ EDGE, LINE, HEAD, FOOT, PANEL, VALUES, BETWEEN, GAP = 0.12, 0.17, 0.34, 0.30, 1.
 LETTER, SMALL, HEADLINE = 6.5, 6.0, 8.0
 MOST_ACROSS, DPI, COLOUR = 3, 200, "#0072B2"
 WAYS = {1: "more is better", -1: "less is better"}
-
-
-def write(results: Results, folder: Path) -> list[Path]:
-    """Writes the page and the figure of an evaluation into its folder.
-
-    Args:
-        results: of the evaluation.
-        folder: where they go.
-
-    Raises:
-        RequestError: they cannot be written.
-    """
-    written = [folder / page.FILE]
-    files.write(folder / page.FILE, page.page(results).encode())
-    rankings = [ranking for name in results.values if _has_order(ranking := reading.ranking(results, name))]
-    if rankings:
-        buffer = io.BytesIO()
-        figure(results, rankings).savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        files.write(folder / FILE, buffer.getvalue())
-        written.append(folder / FILE)
-    return written
-
-
-def _has_order(ranking: Ranking) -> bool:
-    return bool(ranking.metric.better) and any(each.mean.images for each in ranking.standings)
 
 
 def figure(results: Results, rankings: list[Ranking]) -> Figure:
