@@ -486,6 +486,8 @@ def held() -> int:
 def growth(model, images, method) -> float:
     """Bytes that a call leaves behind, on average over ten calls after the first three."""
     sizes = []
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked through again and again
     for _ in range(13):
         ask(model, images, method, 1, **({"num_scales": 1} if method == "sess" else {}))
         gc.collect()
