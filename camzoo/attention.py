@@ -50,6 +50,7 @@ def take(
         NotOffered: the model has no attention over all tokens in every block, or, where derivatives are wanted, no
             blocks that hand their tokens `(N, t, D)` straight to each other and a head that can be run alone.
     """
+    model = getattr(model, "_orig_mod", model)  # of torch.compile: what is traced cannot be watched step by step
     watch, walk = _Watch(gradients), _Walk()
     with guard.evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
         images = images.clone() if images.is_inference() else images  # these refuse to be saved for a backward pass

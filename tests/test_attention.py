@@ -544,3 +544,17 @@ def test_attention_alone_needs_no_blocks(build, images):
 def test_a_target_without_a_derivative(vit, images):
     with pytest.raises(RequestError, match="differentiated"):
         attention.take(vit, images, lambda outputs: outputs.detach()[:, 0], True)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile's own tracing
+@pytest.mark.parametrize("used_before", [False, True])
+def test_a_compiled_model_gives_what_the_model_gives(used_before):
+    net, images = small_vit().eval(), noise(2, 3, 32, 32)
+    compiled = torch.compile(net, backend="eager")
+    try:
+        if used_before:
+            compiled(images)
+        found, wanted = (attention.take(each, images, ClassLogit((1, 4)), True) for each in (compiled, net))
+    finally:
+        torch.compiler.reset()
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
