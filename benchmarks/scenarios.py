@@ -116,6 +116,7 @@ TABLE: dict[str, Scenario] = {
         "Precision and memory format: error against cost",
         cases(dtype=("float32", "bfloat16"), channels_last=(False, True)),
         "gradcam,layercam,hirescam,xgradcam,gradcam++,eigencam,finercam,ablationcam(closed_form=False)",
+        rounds=5,
     ),
     "batch": Scenario(
         "Growth with the batch, on ResNet-18",
