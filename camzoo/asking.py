@@ -85,15 +85,14 @@ class Asker:
         needs: frozenset[Evidence],
         *,
         images: torch.Tensor | None = None,
-        layer: str | None = None,
         slopes: torch.Tensor | Slopes | None = None,
     ) -> Capture:
-        """The evidence again: from altered images, at another layer, or for another linear score."""
+        """The evidence again: from altered images, or for another linear score."""
         target = self._decided(altered=images is not None)
         if slopes is not None:
             target = _Sloped(target, slopes) if callable(slopes) else LinearScore(slopes)
         given = self.images if images is None else images
-        (((capture,), _),) = self.again([layer or self.layer], given, [target], needs)
+        (((capture,), _),) = self.again([self.layer], given, [target], needs)
         if isinstance(target, _Sloped) and isinstance(capture.ask, Asker):
             capture.ask.target = LinearScore(target.at(capture.scores))
         return self._told(capture)

@@ -17,7 +17,7 @@ from camzoo import backends, capture, degenerate, grids, native, specs, targets
 from camzoo.agreement import Agreement
 from camzoo.agreement import compare as agree
 from camzoo.environment import environment
-from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
+from camzoo.errors import RequestError, one_line
 from camzoo.evaluation.readings import Reading
 from camzoo.problems import check_images, layer_name, settle
 from camzoo.specs import Computation
@@ -408,7 +408,7 @@ def _cells(
         heatmap, cost = _measured(problem.images, lambda: work(*asked))
         weight = memory.traced(lambda: backends.run(backend, problem, *asked)) if weigh else None
     except Exception as error:  # one broken computation must not take the others down
-        return [Cell(row, computation, _status(error), one_line(error)) for row in rows]
+        return [Cell(row, computation, Status.of(error), one_line(error)) for row in rows]
     seconds, peak = cost.seconds / len(rows), cost.peak
     if own:
         seconds += captured.seconds / (len(rows) * step)
@@ -475,12 +475,6 @@ def _judged(
 
 def _told(step: Callable[[str], None], image: str, metric: str) -> None:
     step(f"{metric} of {image}")
-
-
-def _status(error: Exception) -> Status:
-    if isinstance(error, NotInstalled):
-        return Status.NOT_INSTALLED
-    return Status.NOT_OFFERED if isinstance(error, NotOffered) else Status.FAILED
 
 
 def _clock(images: torch.Tensor) -> float:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from camzoo import grids
-from camzoo.errors import NotOffered
+from camzoo.errors import NotInstalled, NotOffered
 from camzoo.grids import Array
 
 
@@ -45,6 +45,13 @@ class Status(enum.StrEnum):
     NOT_INSTALLED = "not installed"
     NOT_OFFERED = "not offered"
     FAILED = "failed"
+
+    @classmethod
+    def of(cls, error: Exception) -> Status:
+        """What became of it where it raised."""
+        if isinstance(error, NotInstalled):
+            return cls.NOT_INSTALLED
+        return cls.NOT_OFFERED if isinstance(error, NotOffered) else cls.FAILED
 
 
 def describe(value: object) -> str:
@@ -188,10 +195,9 @@ class Ask(Protocol):
         needs: frozenset[Evidence],
         *,
         images: Array = None,
-        layer: str | None = None,
         slopes: Any = None,
     ) -> Capture:
-        """The evidence again: from altered images `(N, C, H, W)`, at another layer, or for another score.
+        """The evidence again: from altered images `(N, C, H, W)`, or for another score.
 
         The other score is `sum_j slopes_nj y_nj`, a fixed linear function of the outputs `y (N, classes)`; the slopes
         are given, or a function that gives them from the outputs, the score that is explained and its class.

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from camzoo.boxes import Box
+from camzoo.evaluation.samples import Sample
 from camzoo.models import Preprocessing
 
 SIDE = 32
@@ -97,3 +99,11 @@ def as_table(folder: Path, count: int) -> Path:
     table = folder / "shapes.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+def sample_of(number: int) -> Sample:
+    """A drawing as the evaluation loads it, with its box and its mask."""
+    photo, mask, kind = drawn(number)
+    box = Box(*map(float, box_of(mask)))
+    seen = SEEN.tensor(photo)[0]
+    return Sample(number, f"{number}.png", LABELS[kind], kind, seen, (box,), torch.from_numpy(mask))

@@ -23,7 +23,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "__init__ __main__",
         "cli testing",
         "leaderboard",
-        "report figures charts glance evaluation_curves",
+        "report figures charts glance",
         "golden",
         "store",
         "study",
@@ -65,9 +65,7 @@ HOMES: dict[str, frozenset[str]] = {
     "ray": frozenset({"evaluation"}),
     "PIL": frozenset({"evaluation", "golden", "images", "preprocessing", "report", "store"}),
     "jinja2": frozenset({"report"}),
-    "matplotlib": frozenset(
-        {"charts", "evaluation_curves", "figures", "glance", "leaderboard", "lettering", "render", "report"}
-    ),
+    "matplotlib": frozenset({"charts", "figures", "glance", "leaderboard", "lettering", "render", "report"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "pytest": frozenset({"testing"}),

@@ -10,9 +10,8 @@ import torch
 from conftest import require
 
 from camzoo import backends, metrics, specs
-from camzoo.boxes import Box
 from camzoo.capture import take
-from camzoo.errors import RequestError
+from camzoo.errors import NotInstalled, RequestError
 from camzoo.evaluation import batch, table
 from camzoo.evaluation.batch import CONTROLS, Question
 from camzoo.evaluation.samples import Broken, Sample
@@ -33,13 +32,6 @@ def broken(images, of):
     raise ValueError("it is broken\nbadly")
 
 
-def sample_of(number: int) -> Sample:
-    photo, mask, kind = drawings.drawn(number)
-    box = Box(*map(float, drawings.box_of(mask)))
-    seen = drawings.SEEN.tensor(photo)[0]
-    return Sample(number, f"{number}.png", drawings.LABELS[kind], kind, seen, (box,), torch.from_numpy(mask))
-
-
 @pytest.fixture(scope="module")
 def net():
     return drawings.trained()
@@ -47,7 +39,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def loaded():
-    return [sample_of(number) for number in range(N)]
+    return [drawings.sample_of(number) for number in range(N)]
 
 
 def question(net, methods="gradcam", wanted="fast", own=None, **changes):
@@ -107,7 +99,7 @@ def test_methods_are_above_the_controls(records, metric):
 
 def test_a_random_map_is_at_chance(net):
     """The share of noise on the object is the share of pixels that it fills, each image having noise of its own."""
-    many = [sample_of(number) for number in range(120)]
+    many = [drawings.sample_of(number) for number in range(120)]
     found = batch.evaluate(question(net, "random", "energy"), many)
     noise, chance = values(found, "random", "energy"), values(found, "chance", "energy")
     away = metrics.paired(noise, chance)
@@ -261,9 +253,7 @@ def test_what_a_backend_does_not_offer(net, loaded):
 
 def test_a_library_that_is_absent(net, loaded, monkeypatch):
     monkeypatch.setattr(backends, "version", lambda _backend: backends.metadata.version("nobody-has-this"))
-    monkeypatch.setattr(
-        backends, "load", lambda _backend: (_ for _ in ()).throw(batch.NotInstalled("pip install captum"))
-    )
+    monkeypatch.setattr(backends, "load", lambda _backend: (_ for _ in ()).throw(NotInstalled("pip install captum")))
     found = batch.evaluate(question(net, "gradcam@captum", "complexity"), loaded[:1])
     (row,) = [each for each in found if each.method == "gradcam"]
     assert (row.backend, row.status, row.reason) == ("captum", "not installed", "pip install captum")

@@ -11,13 +11,13 @@ import torch
 from conftest import require
 from PIL import Image
 
-from camzoo import evaluation_curves, metrics, specs
+from camzoo import metrics, specs
 from camzoo.boxes import Box
 from camzoo.evaluation import batch, files, page, reading, table
 from camzoo.evaluation.batch import CONTROLS, Question
 from camzoo.evaluation.curves import curves
-from camzoo.evaluation.samples import Sample
 from camzoo.explaining import explain
+from camzoo.leaderboard import curves as chart
 from camzoo.specs import Computation
 
 N = 12
@@ -34,13 +34,6 @@ def broken(images, of):
     raise ValueError("it is broken")
 
 
-def sample_of(number: int) -> Sample:
-    photo, mask, kind = drawings.drawn(number)
-    box = Box(*map(float, drawings.box_of(mask)))
-    seen = drawings.SEEN.tensor(photo)[0]
-    return Sample(number, f"{number}.png", drawings.LABELS[kind], kind, seen, (box,), torch.from_numpy(mask))
-
-
 @pytest.fixture(scope="module")
 def net():
     return drawings.trained()
@@ -48,7 +41,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def loaded():
-    return [sample_of(number) for number in range(N)]
+    return [drawings.sample_of(number) for number in range(N)]
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +237,7 @@ def test_the_page_has_the_curves_in_numbers(results):
 
 def test_the_figure(results, folder):
     found = list(curves(results))
-    figure = evaluation_curves.figure(results, found)
+    figure = chart.figure(results, found)
     assert [axes.get_title(loc="left") for axes in figure.axes] == [each.title for each in found]
     first, last = figure.axes[0], figure.axes[-1]
     drawn = {line.get_label(): line for line in first.lines if not line.get_label().startswith("_")}
@@ -254,16 +247,16 @@ def test_the_figure(results, folder):
     marks = [line.get_xdata()[0] for line in first.lines if len(line.get_xdata()) == 1]
     assert marks == [each.best for each in found[0].methods if each.best is not None]
     assert [label.get_text() for label in last.get_xticklabels()] == BLOCKS
-    (path,) = evaluation_curves.write(results, folder)
+    (path,) = chart.write(results, folder)
     before = path.read_bytes()
-    assert evaluation_curves.write(results, folder) == [path]
+    assert chart.write(results, folder) == [path]
     assert path.read_bytes() == before
     with Image.open(path) as picture:
         assert min(picture.size) > 400
 
 
 def test_without_curves_nothing_is_written(results, tmp_path):
-    assert evaluation_curves.write(reading.replace(results, parts={}), tmp_path) == []
+    assert chart.write(reading.replace(results, parts={}), tmp_path) == []
     nothing = {"max-box-acc": {"0.00": np.full((len(results.methods), N), np.nan)}}
-    assert evaluation_curves.write(reading.replace(results, parts=nothing), tmp_path) == []
+    assert chart.write(reading.replace(results, parts=nothing), tmp_path) == []
     assert not list(tmp_path.iterdir())

@@ -464,7 +464,7 @@ def test_a_base_that_cannot_be_taken_again(net, photos, method):
 
 def test_a_retake_is_a_capture_of_its_own(net, photos):
     (taken,), _ = capture.take(net, "last_act", photos, [ClassLogit(CLASSES)], RETAKE)
-    again = taken.ask.retake(frozenset({Evidence.GRADIENTS}), layer="last")
+    (again,) = taken.ask.retake_at(["last"], frozenset({Evidence.GRADIENTS}))
     assert functional.relu(again.activations).equal(taken.activations)
     assert again.gradients is not None
     assert again.images is taken.images

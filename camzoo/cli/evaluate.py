@@ -55,7 +55,7 @@ def evaluate(
     plan: Annotated[bool, typer.Option("--plan", help="What it would cost, from a few images.")] = False,
 ) -> None:
     """Judge methods over a data set: one row for each image, method and metric, and who is better in the end."""
-    from camzoo import evaluation_curves, leaderboard
+    from camzoo import leaderboard
     from camzoo.evaluation import files, local, opening, reading, table
 
     files.arrow()
@@ -84,7 +84,7 @@ def evaluate(
         raise typer.Exit(130) from None
     results = reading.read(out)
     items = {item.name: item for item in found.items}
-    written = [*leaderboard.write(results, out, items), *evaluation_curves.write(results, out)]
+    written = leaderboard.write(results, out, items)
     print("wrote\n" + "\n".join(f"  {path}" for path in [out / files.PARTS, *written]))
     if results.failed:
         raise typer.Exit(1)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from camzoo import backends, capture, chunks, guard, metrics, native, noise
-from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
-from camzoo.evaluation import cascade
+from camzoo.errors import RequestError
+from camzoo.evaluation import cascade, readings
+from camzoo.evaluation.readings import UNDEFINED, Reading
 from camzoo.evaluation.samples import Broken, Sample
 from camzoo.evaluation.table import Batch, Judged, Metric, Values
 from camzoo.specs import Computation
@@ -22,7 +22,7 @@ OWN = "own"
 """The backend of map functions that are given from Python."""
 MODEL, CHANCE = "model", "chance"
 """What stands in the place of a method: the model itself, and what is reached without looking."""
-OK, UNDEFINED, FAILED = "ok", "undefined", "failed"
+OK, FAILED = str(Status.OK), str(Status.FAILED)
 CONTROLS = ("random", "uniform", "center", "sobel")
 """Run in every evaluation: a method that is no better than these explains nothing."""
 
@@ -166,10 +166,10 @@ def _own_map(taken: Capture, computation: Computation, samples: Sequence[Sample]
     return torch.cat([native.heatmap(one, computation.method, computation.options).values for one in each])
 
 
-def _cascade(posed: Posed) -> dict[str, cascade.Alike | Exception]:
+def _cascade(posed: Posed, trained: cascade.Maps) -> dict[str, cascade.Alike | Exception]:
     """How alike the maps of every method stay as the model loses what it learnt."""
-    trained = {str(each): _attempt(posed, each) for each in posed.question.methods}
-    return cascade.similarities(posed.question.model, trained, functools.partial(_of_other, posed), posed.question.seed)
+    question = posed.question
+    return cascade.similarities(question.model, trained, functools.partial(_of_other, posed), question.seed)
 
 
 def _of_other(posed: Posed, model: torch.nn.Module, stop: int) -> dict[str, torch.Tensor | Exception]:
@@ -196,12 +196,12 @@ def _drawn(*keys: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One method and metric of a batch: of each image the value, the status and the reason."""
+    """One method and metric of a batch, of each image."""
 
     method: str
     backend: str
     metric: str
-    cells: Sequence[tuple[float | None, str, str]]
+    cells: Sequence[Reading]
 
 
 def _of_one_size(question: Question, samples: Sequence[Sample]) -> list[list[Record]]:
@@ -209,16 +209,21 @@ def _of_one_size(question: Question, samples: Sequence[Sample]) -> list[list[Rec
     posed = pose(question, samples)
     batch = _batch(posed)
     columns = [*_about_the_model(posed, batch), *_by_chance(question.metrics, batch)]
-    alike = functools.cache(functools.partial(_cascade, posed))
+    maps = {str(each): _attempt(posed, each) for each in question.methods}
+    alike = functools.cache(functools.partial(_cascade, posed, maps))
     for computation in question.methods:
-        columns += _judged(posed, batch, computation, alike)
+        columns += _judged(posed, batch, computation, maps[str(computation)], alike)
     return [
         [
-            Record(sample.name, sample.label, target, each.method, each.backend, each.metric, *each.cells[at])
+            Record(sample.name, sample.label, target, each.method, each.backend, each.metric, *_told(each.cells[at]))
             for each in columns
         ]
         for at, (sample, target) in enumerate(zip(samples, posed.classes.tolist(), strict=True))
     ]
+
+
+def _told(cell: Reading) -> tuple[float | None, str, str]:
+    return cell.value, str(cell.status), cell.reason
 
 
 def pose(question: Question, samples: Sequence[Sample]) -> Posed:
@@ -286,10 +291,12 @@ def _about_the_model(posed: Posed, batch: Batch) -> list[_Column]:
     """How sure the model is of what is explained, and where the truth is known whether it is right."""
     top = posed.taken.scores.argmax(1).tolist()
     right = [
-        (float(each.truth == best), OK, "") if each.truth is not None else (None, UNDEFINED, "it has no known class")
+        Reading(float(each.truth == best))
+        if each.truth is not None
+        else Reading(None, UNDEFINED, "it has no known class")
         for each, best in zip(posed.samples, top, strict=True)
     ]
-    sure = [(value, OK, "") for value in batch.original.tolist()]
+    sure = [Reading(value) for value in batch.original.tolist()]
     return [_Column(MODEL, "", "probability", sure), _Column(MODEL, "", "correct", right)]
 
 
@@ -302,7 +309,11 @@ def _by_chance(wanted: Sequence[Metric], batch: Batch) -> list[_Column]:
 
 
 def _judged(
-    posed: Posed, batch: Batch, computation: Computation, alike: Callable[[], dict[str, cascade.Alike | Exception]]
+    posed: Posed,
+    batch: Batch,
+    computation: Computation,
+    raw: torch.Tensor | Exception,
+    alike: Callable[[], dict[str, cascade.Alike | Exception]],
 ) -> list[_Column]:
     """Every metric of one method. What breaks, the method or a metric, is told in its rows and stops nothing."""
     size, everything = batch.size, torch.arange(len(batch.images), device=batch.images.device)
@@ -319,43 +330,27 @@ def _judged(
             raise found
         return found
 
-    def column(name: str, cells: Sequence[tuple[float | None, str, str]]) -> _Column:
+    def column(name: str, cells: Sequence[Reading]) -> _Column:
         method = str(computation).removesuffix(f"@{computation.backend}")
         return _Column(method, computation.backend, name, cells)
 
     try:
-        raw = posed.maps(computation)
+        if isinstance(raw, Exception):
+            raise raw
         why, judged = metrics.reasons(raw), Judged(batch, metrics.shown(raw, size), explain, least, randomised)
     except Exception as error:  # somebody else's method must not take the others down
-        return [column(metric.name, _refused(error, len(batch.images))) for metric in posed.question.metrics]
+        return [column(metric.name, [readings.refused(error)] * len(batch.images)) for metric in posed.question.metrics]
     found = []
     for metric in posed.question.metrics:
         try:
             values = metric.rows(judged.values(metric.compute))
             found += [column(row, _cells(metric, each, batch, why)) for row, each in values.items()]
         except Exception as error:  # nor a metric, such as one whose library is absent
-            found.append(column(metric.name, _refused(error, len(batch.images))))
+            found.append(column(metric.name, [readings.refused(error)] * len(batch.images)))
     return found
 
 
-def _cells(
-    metric: Metric, values: torch.Tensor, batch: Batch, why: Sequence[str]
-) -> list[tuple[float | None, str, str]]:
+def _cells(metric: Metric, values: torch.Tensor, batch: Batch, why: Sequence[str]) -> list[Reading]:
     """Values with the reason where there is none: what the image lacks, or what is wrong with its map."""
-    cells: list[tuple[float | None, str, str]] = []
-    for at, value in enumerate(values.tolist()):
-        if math.isnan(value):
-            lacking = metric.needs if metric.needs and batch.lacks(metric.needs, at) else ""
-            reason = lacking or (
-                f"the map is {why[at]}" if why[at] else "a part of it is 0 / 0, or a further map shows nothing"
-            )
-            cells.append((None, UNDEFINED, str(reason)))
-        else:
-            cells.append((value, OK, ""))
-    return cells
-
-
-def _refused(error: Exception, count: int) -> list[tuple[float | None, str, str]]:
-    kinds = {NotInstalled: str(Status.NOT_INSTALLED), NotOffered: str(Status.NOT_OFFERED)}
-    status = next((word for kind, word in kinds.items() if isinstance(error, kind)), FAILED)
-    return [(None, status, one_line(error))] * count
+    each = enumerate(zip(values.tolist(), why, strict=True))
+    return [readings.read(value, batch.lacking(metric.needs, at), reason) for at, (value, reason) in each]

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from camzoo import backends, guard, metrics
-from camzoo.errors import NotInstalled, NotOffered, RequestError, one_line
-from camzoo.evaluation import table
-from camzoo.evaluation.readings import UNDEFINED, Reading
+from camzoo.errors import NotOffered, RequestError
+from camzoo.evaluation import readings, table
+from camzoo.evaluation.readings import Reading
 from camzoo.evaluation.table import Batch, Judged, Metric, Needs
 from camzoo.specs import Computation
 from camzoo.targets import ClassLogit, select
-from camzoo.types import Problem, Status
+from camzoo.types import Problem
 
 NO_CLASS = "what is explained is no class, and so has no probability that a metric could follow"
 
@@ -117,7 +117,7 @@ def _readings(metric: Metric, asked: Asked, maps: Sequence[Given], judged: Judge
         chances = metric.chance(judged.batch).tolist() if metric.chance else [None] * len(maps)
     except Exception as error:  # somebody else's method or metric must not take the others down
         if len(maps) == 1:
-            return [_refused(error)]
+            return [readings.refused(error)]
         return [each for one in maps for each in _readings(metric, asked, [one], _judged(asked, [one]))]
     return [
         _reading(metric, judged.batch, at, *each) for at, each in enumerate(zip(maps, values, chances, strict=True))
@@ -126,19 +126,8 @@ def _readings(metric: Metric, asked: Asked, maps: Sequence[Given], judged: Judge
 
 def _reading(metric: Metric, batch: Batch, at: int, given: Given, value: float, chance: float | None) -> Reading:
     level = None if chance is None or math.isnan(chance) else chance
-    if not math.isnan(value):
-        return Reading(value, chance=level)
-    if metric.needs and batch.lacks(metric.needs, at):
-        return Reading(None, UNDEFINED, str(metric.needs), level)
-    (why,) = metrics.reasons(given.raw)
-    told = f"the map is {why}" if why else "a part of it is 0 / 0, or a further map shows nothing"
-    return Reading(None, UNDEFINED, told, level)
-
-
-def _refused(error: Exception) -> Reading:
-    kinds = {NotInstalled: Status.NOT_INSTALLED, NotOffered: Status.NOT_OFFERED}
-    status = next((word for kind, word in kinds.items() if isinstance(error, kind)), Status.FAILED)
-    return Reading(None, status, one_line(error))
+    (why,) = metrics.reasons(given.raw) if math.isnan(value) else ("",)
+    return readings.read(value, batch.lacking(metric.needs, at), why, level)
 
 
 def _judged(asked: Asked, maps: Sequence[Given]) -> Judged:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from camzoo.evaluation import reading
+from camzoo.evaluation import reading, readings
 from camzoo.evaluation.curves import Curves, curves
 from camzoo.evaluation.reading import Ranking, Results
 from camzoo.evaluation.table import find
@@ -14,7 +14,7 @@ from camzoo.metrics import Mean, mean
 
 FILE = "evaluation.md"
 MOST_CLASSES, MOST_BROKEN = 20, 10
-_WAYS = {1: "more is better", -1: "less is better", 0: "neither way is better: no ranking"}
+_WAYS = readings.WAYS | {0: "neither way is better: no ranking"}
 _MARKUP = re.compile(r"([\\`*_\[\]#|~])")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from camzoo.errors import one_line
 from camzoo.types import Status
 
 UNDEFINED = "undefined"
@@ -28,6 +30,26 @@ class Reading:
     status: str = Status.OK
     reason: str = ""
     chance: float | None = None
+
+
+def read(value: float, lacking: str, why: str, chance: float | None = None) -> Reading:
+    """A value, or where it is NaN why: what the image lacks, else what is wrong with the map.
+
+    Args:
+        value: of a metric.
+        lacking: what the metric needs and the image does not have; "" where it has all.
+        why: the map shows nothing; "" where it shows something.
+        chance: what is reached without looking, where there is such a level.
+    """
+    if not math.isnan(value):
+        return Reading(value, chance=chance)
+    broken = f"the map is {why}" if why else "a part of it is 0 / 0, or a further map shows nothing"
+    return Reading(None, UNDEFINED, lacking or broken, chance)
+
+
+def refused(error: Exception) -> Reading:
+    """What a method or a metric that broke says of every map."""
+    return Reading(None, Status.of(error), one_line(error))
 
 
 def missing(found: Mapping[str, Mapping[str, Reading]]) -> dict[str, list[str]]:

@@ -62,6 +62,10 @@ class Batch:
         height, width = self.images.shape[2:]
         return height, width
 
+    def lacking(self, need: Needs | None, image: int) -> str:
+        """What a metric needs and an image does not have, in words; "" where it has it."""
+        return str(need) if need and self.lacks(need, image) else ""
+
     def lacks(self, need: Needs, image: int) -> bool:
         """Whether an image does not have what a metric needs."""
         if need is Needs.BOXES:

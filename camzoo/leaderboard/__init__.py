@@ -9,7 +9,7 @@ from pathlib import Path
 from camzoo.evaluation import files, page, reading
 from camzoo.evaluation.data import Item
 from camzoo.evaluation.reading import Ranking, Results
-from camzoo.leaderboard import contents, photos
+from camzoo.leaderboard import contents, curves, photos
 from camzoo.leaderboard.drawing import DPI, figure
 from camzoo.report import filling
 
@@ -17,7 +17,7 @@ FIGURE, PAGE = "leaderboard.png", "leaderboard.html"
 
 
 def write(results: Results, folder: Path, items: Mapping[str, Item] | None = None) -> list[Path]:
-    """Writes the pages and the figure of an evaluation into its folder.
+    """Writes the pages and the figures of an evaluation into its folder.
 
     Args:
         results: of the evaluation.
@@ -36,7 +36,7 @@ def write(results: Results, folder: Path, items: Mapping[str, Item] | None = Non
     made[PAGE] = html(results, items, rankings).encode()
     for name, content in made.items():
         files.write(folder / name, content)
-    return [folder / name for name in made]
+    return [*(folder / name for name in made), *curves.write(results, folder)]
 
 
 def html(results: Results, items: Mapping[str, Item] | None = None, rankings: list[Ranking] | None = None) -> str:

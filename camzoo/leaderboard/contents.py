@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from camzoo.evaluation import cases, reading
+from camzoo.evaluation import cases, reading, readings
 from camzoo.evaluation.batch import CONTROLS
 from camzoo.evaluation.data import Item
 from camzoo.evaluation.page import interval, number
@@ -21,7 +21,7 @@ from camzoo.metrics import Mean, mean
 
 MOST_CLASSES, CLASSES_SHOWN = 100, 12
 MOST_APART, MOST_WORST = 8, 4
-WAYS = {1: "more is better", -1: "less is better", 0: "neither way is better, so nothing is ranked"}
+WAYS = readings.WAYS | {0: "neither way is better, so nothing is ranked"}
 ARROWS = {1: "\u2191", -1: "\u2193", 0: ""}
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from camzoo.evaluation import page
 from camzoo.evaluation.reading import Ranking, Results
+from camzoo.evaluation.readings import WAYS
 from camzoo.lettering import FAINT, INK, fit, width
 
 FILE = "leaderboard.png"
@@ -16,7 +17,6 @@ FILE = "leaderboard.png"
 EDGE, LINE, HEAD, FOOT, PANEL, VALUES, BETWEEN, GAP = 0.12, 0.17, 0.34, 0.30, 1.9, 0.42, 0.2, 0.16
 LETTER, SMALL, HEADLINE = 6.5, 6.0, 8.0
 MOST_ACROSS, DPI, COLOUR = 3, 200, "#0072B2"
-WAYS = {1: "more is better", -1: "less is better"}
 
 
 def figure(results: Results, rankings: list[Ranking]) -> Figure:
