@@ -122,7 +122,7 @@ class Asker:
         return capture
 
     def stages(self) -> tuple[str, ...]:
-        """The last layer of each grid size, from shallow to deep, down to the layer of this capture."""
+        """The last layer of each grid size, from shallow to deep, down to this capture's; see `layers.stages`."""
         return layers.stages(self.model, self.images, self.layer)
 
     def head(self) -> torch.Tensor | None:

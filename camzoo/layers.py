@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -175,20 +175,37 @@ def choose(model: torch.nn.Module, images: torch.Tensor) -> Choice:
 def stages(model: torch.nn.Module, images: torch.Tensor, last: str) -> tuple[str, ...]:
     """The last layer of each grid size, from shallow to deep, the deepest being the one that is named.
 
-    Poolings, grids of a single cell and modules that run more than once are passed over.
+    A layer amid a block that leaves with another grid gives way to one before that block: in a ResNet whose blocks
+    shrink the grid in their middle, `layer1` is the last layer of its size, and not `layer2.0.bn1`, which is one of
+    two branches and not rectified yet. Poolings, grids of a single cell and modules that run more than once are passed
+    over.
     """
     runs, _ = _runs(model, images)
     times = Counter(run.info.name for run in runs)
     until = next((at for at, run in enumerate(runs) if run.info.name == last), len(runs))
+    leaving = {
+        run.info.name: run.info.layout.shape
+        for run in runs
+        if run.info.layout and not isinstance(run.module, torch.nn.Sequential)
+    }
     deepest: dict[tuple[int, ...], str] = {}
     for run in runs[:until]:
-        layout = run.info.layout
-        if layout and math.prod(layout.shape) > 1 and times[run.info.name] == 1 and not _is_pooling(run.module):
-            deepest.pop(layout.shape, None)  # ordered by the last of each
-            deepest[layout.shape] = run.info.name
+        name, layout = run.info.name, run.info.layout
+        if layout and math.prod(layout.shape) > 1 and times[name] == 1 and not _is_pooling(run.module):
+            before = deepest.get(layout.shape, name)
+            if _amid(name, layout.shape, leaving) <= _amid(before, layout.shape, leaving):
+                deepest.pop(layout.shape, None)  # ordered by the last of each
+                deepest[layout.shape] = name
     if until < len(runs) and (layout := runs[until].info.layout):
         deepest.pop(layout.shape, None)
     return (*deepest.values(), last)
+
+
+def _amid(name: str, grid: tuple[int, ...], leaving: Mapping[str, tuple[int, ...]]) -> int:
+    """How many of the blocks around a layer leave with another grid than the layer's."""
+    parts = name.split(".")
+    around = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+    return sum(leaving.get(block, grid) != grid for block in around)
 
 
 def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], object]:

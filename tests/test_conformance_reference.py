@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
+from conftest import seeded
 
-from camzoo import layers, methods, native
+from camzoo import layers, methods, native, problems
 from camzoo.conformance import closed_forms, evidence, inner, reference, stands, subjects
 from camzoo.conformance.evidence import Literal
 from camzoo.conformance.reference import NoReference, raw, staged
@@ -281,6 +284,12 @@ def test_nothing_of_what_is_checked_is_used_by_the_reference():
 def test_the_layers_that_are_fused(stand):
     posed = problem(stand)
     assert tuple(reference.stages(literals(stand)[0])) == layers.stages(posed.model, posed.images, posed.layer)
+
+
+@pytest.mark.parametrize("build", [torchvision.models.resnet50, torchvision.models.efficientnet_b0])
+def test_the_layers_that_are_fused_of_a_net_whose_blocks_shrink_the_grid_in_their_middle(build):
+    posed = problems.pose(seeded(build), torch.zeros(1, 3, 64, 96), target=0)
+    assert tuple(reference.stages(Literal(posed, 0))) == layers.stages(posed.model, posed.images, posed.layer)
 
 
 def test_the_layers_that_are_fused_are_the_last_of_each_size():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -292,6 +293,18 @@ def test_what_happens_at_another_layer_is_told(photos):
         assert [note for note in notes if "whole model" in note]
 
 
+class Trunk(torch.nn.Module):
+    """The part of a ResNet that gives a grid, as one module that is no container."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        net = self.net
+        return net.layer4(net.layer3(net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(images))))))))
+
+
 class TestStages:
     def test_the_last_layer_of_each_size(self, net, photos):
         assert layers.stages(net, photos, "last_act") == ("act", "last_act")
@@ -313,6 +326,19 @@ class TestStages:
             "layer2",
             "layer3.0.bn1",
         )
+
+    def test_a_layer_amid_a_block_that_shrinks_the_grid_is_passed_over(self):
+        """In a ResNet-50 `layer2.0.bn1` is the last at the grid of `layer1`, in one of two branches and signed."""
+        net, images = seeded(torchvision.models.resnet50), torch.zeros(1, 3, 64, 96)
+        assert layers.stages(net, images, "layer4") == ("relu", "layer1", "layer2", "layer3", "layer4")
+        net = torch.nn.Sequential(OrderedDict(inner=Trunk(net), neck=torch.nn.Conv2d(2048, 8, 1)))
+        wanted = ("inner.net.layer1", "inner.net.layer2", "inner.net.layer3", "neck")
+        assert layers.stages(net, images, "neck")[1:] == wanted
+
+    def test_where_every_layer_is_amid_a_block_the_last_is_taken(self):
+        net = seeded(torchvision.models.shufflenet_v2_x1_0)
+        found = layers.stages(net, torch.zeros(1, 3, 64, 96), "conv5")
+        assert found == ("conv1", "stage2.0.branch2.2", "stage2", "stage3", "conv5")
 
     @pytest.mark.parametrize("build", [torchvision.models.mobilenet_v3_small, torchvision.models.efficientnet_b0])
     def test_a_grid_of_one_cell_is_none(self, build):

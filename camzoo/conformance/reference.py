@@ -295,6 +295,8 @@ def layer_maps(evidence: Literal, base: str, layers: Sequence[str] | None) -> li
 def stages(evidence: Literal) -> list[str]:
     """The last layer of each grid size on the way to the layer that is explained; poolings are passed over.
 
+    Of a size only the layers count that are within the fewest modules, containers aside, whose output has another.
+
     Raises:
         NoReference: the layer is channels-last, and so may be those before it.
     """
@@ -319,9 +321,18 @@ def stages(evidence: Literal) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    until = [name for name, _ in ran].index(own) + 1
-    later = [[grid for _, grid in ran[at + 1 : until]] for at in range(until)]
-    return [name for at, (name, grid) in enumerate(ran[:until]) if grid not in later[at]]
+    containers = {name for name, module in modules if isinstance(module, torch.nn.Sequential)}
+    ends = {name: grid for name, grid in ran if name not in containers}
+    path = ran[: [name for name, _ in ran].index(own)]
+    lasts = []
+    for size in {grid for _, grid in path if grid != layout.shape}:
+        amid = {
+            name: sum(name.startswith(f"{block}.") and end != size for block, end in ends.items())
+            for name, grid in path
+            if grid == size
+        }
+        lasts.append([name for name in amid if amid[name] == min(amid.values())][-1])
+    return [*(name for name, _ in path if name in lasts), own]
 
 
 def _base(name: str) -> Reference:

@@ -21,7 +21,8 @@ def refinecam(capture: Capture, *, base: str = "gradcam++", layers: Sequence[str
     Args:
         capture: images and the model to ask.
         base: the method.
-        layers: dotted names; where not given the last layer of each grid size, down to the layer that is explained.
+        layers: dotted names; where not given the last layer of each grid size, down to the layer that is explained
+            (`camzoo.layers.stages`).
 
     Returns:
         The RAW map `(N, H, W)` on the image's pixels, in 0..1.
