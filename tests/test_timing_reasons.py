@@ -28,6 +28,13 @@ class Tiny(racing.Net):
         return 1e-12 * super().forward(images)
 
 
+class Faint(racing.Net):
+    """The activations of its last layer are far below 1e-7 in sum, and the gradients there as large."""
+
+    def forward(self, images):
+        return self.head(1e10 * self.last_act(1e-10 * self.last(self.act(self.stem(images)))).mean((2, 3)))
+
+
 class Both(Writing):
     """Either."""
 
@@ -72,6 +79,13 @@ def test_an_epsilon_that_flattens_tiny_maps_is_named(tiny):
     assert found.verdict == "differs, known"
     assert found.verdict_reason.startswith("its min-max adds 1e-7 to the maximum, more than the values here: with that")
     assert judged("gradcam@torchcam", tiny).verdict == "agrees"
+
+
+def test_an_epsilon_in_a_formula_is_named():
+    found = judged("xgradcam@pytorch-grad-cam", yardstick(Faint, "last_act"))
+    assert found.verdict == "differs, known"
+    assert found.verdict_reason.startswith("its formula adds 1e-7 to each channel's sum of activations, more than")
+    assert judged("gradcam@pytorch-grad-cam", yardstick(Faint, "last_act")).verdict == "agrees"
 
 
 def test_both_at_once_are_named():

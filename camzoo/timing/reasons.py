@@ -1,20 +1,21 @@
 """Why a library's map differs on the bench's own case only, where that can be shown: with the reason put into camzoo's
 own formula, it gives the library's map.
 
-Two reasons that the networks of the check do not show are known. A model may write over the layer's output in place,
-and a library that keeps the tensor reads what was written; and pytorch-grad-cam's min-max has an epsilon, which
-flattens maps that are smaller.
+Three reasons that the networks of the check do not show are known. A model may write over the layer's output in place,
+and a library that keeps the tensor reads what was written; and two epsilons of pytorch-grad-cam count where values are
+as small: one in its min-max, which flattens maps, and one in the formula of XGrad-CAM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from camzoo import degenerate, methods, native
+from camzoo.conformance.evidence import Literal
 from camzoo.conformance.known_differences import pytorch_grad_cam
 from camzoo.oracles.grids import Floats
 from camzoo.types import Evidence, Problem
@@ -24,6 +25,12 @@ Ending = Callable[[Floats, tuple[int, ...]], Floats]
 
 ENDINGS: dict[str, tuple[str, Ending]] = {
     "pytorch-grad-cam": ("its min-max adds 1e-7 to the maximum, more than the values here", pytorch_grad_cam.shown)
+}
+FORMULAS: dict[tuple[str, str], tuple[str, Callable[[Literal], Floats]]] = {
+    ("xgradcam", "pytorch-grad-cam"): (
+        "its formula adds 1e-7 to each channel's sum of activations, more than the sums here",
+        pytorch_grad_cam.xgradcam,
+    )
 }
 WRITTEN = "the model writes over the output of {layer} in place, and it reads what was written"
 
@@ -45,12 +52,21 @@ def suspected(
     said, ending = ENDINGS.get(backend, ("", None))
     if ending:
         yield said, raw, ending
-    for maps in _written(problem, method):
-        words = WRITTEN.format(layer=problem.layer)
-        chosen = {row: maps[row] for row in raw}
-        yield words, chosen, None
+    for words, maps in _otherwise(problem, method, backend, raw):
+        yield words, maps, None
         if ending:
-            yield f"{words}; {said}", chosen, ending
+            yield f"{words}; {said}", maps, ending
+
+
+def _otherwise(
+    problem: Problem, method: str, backend: str, rows: Iterable[int]
+) -> Iterator[tuple[str, dict[int, Floats]]]:
+    """Every reason that is not in how a library ends, with the RAW maps that it gives."""
+    if (method, backend) in FORMULAS:
+        words, formula = FORMULAS[method, backend]
+        yield words, {row: formula(Literal(problem, row)) for row in rows}
+    for maps in _written(problem, method):
+        yield WRITTEN.format(layer=problem.layer), {row: maps[row] for row in rows}
 
 
 def _written(problem: Problem, method: str) -> Iterator[Floats]:
