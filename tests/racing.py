@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import torch
@@ -125,3 +126,8 @@ def loud(model, layer, images, target):
 def killed(model, layer, images, target):
     """Ends the process, as the system does where memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaving(model, layer, images, target):
+    """Ends the program, as a script does that was not meant to be imported."""
+    sys.exit(0)

@@ -98,6 +98,7 @@ def test_what_is_kept_is_what_is_given(here, tmp_path):
     stored = record.load(tmp_path / "out")
     assert (stored.rows, stored.command, stored.finished) == (run.rows, "camzoo bench --here", True)
     assert len(stored.environment["before"]) == len(stored.environment["after"]) == 1
+    assert len(stored.environment["during"]) == 2 * 2  # processes and cases
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "samples.jsonl"]
 
 
@@ -113,10 +114,11 @@ class Interrupting:
             raise KeyboardInterrupt
 
 
-ALL = 2 * 4 + 2 * 2 * 3 * (1 + 3) + 2 * 3  # examined, a first call and three rounds in each process, memory
+# Counted, judged; of each process a first call and three rounds, and once the one that is out of memory; memory.
+ALL = 2 * (4 + 3) + 2 * (2 * 3 * (1 + 3) + 1) + 2 * 3
 
 
-@pytest.mark.parametrize("after", [1, 9, 30, 58, ALL - 1])
+@pytest.mark.parametrize("after", [5, 12, 36, 64, ALL - 1])
 def test_what_was_interrupted_goes_on_and_loses_and_repeats_nothing(after, here, tmp_path):
     folder = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
@@ -130,7 +132,7 @@ def test_what_was_interrupted_goes_on_and_loses_and_repeats_nothing(after, here,
     once = Counter((line["kind"], line["case"], line["contender"], line.get("process"), line.get("round"))
                    for line in lines if line["kind"] in ("sample", "examined", "memory", "outcome"))  # fmt: skip
     assert set(once.values()) == {1}
-    assert Counter(key[0] for key in once) == {"sample": 36, "examined": 6, "memory": 6, "outcome": 2}
+    assert Counter(key[0] for key in once) == {"sample": 36, "examined": 8, "memory": 6, "outcome": 2}
     assert len(run.environment["before"]) == len(run.environment["after"]) == 2
 
 
@@ -213,7 +215,7 @@ for line in {lines!r}:
 print("some trouble", file=sys.stderr)
 {end}
 """
-AT = {"kind": "at", "contender": "gradcam"}
+AT, DONE = {"kind": "at", "contender": "gradcam"}, {"kind": "done"}
 
 
 def spoken(monkeypatch, tmp_path, lines, end=""):
@@ -232,7 +234,7 @@ def spoken(monkeypatch, tmp_path, lines, end=""):
 
 def test_a_process_is_heard_line_by_line(monkeypatch, tmp_path):
     sample = {"kind": "sample", "contender": "gradcam"}
-    lines, ticks = spoken(monkeypatch, tmp_path, [AT, sample, AT, sample])
+    lines, ticks = spoken(monkeypatch, tmp_path, [AT, sample, AT, sample, DONE])
     assert lines == [{"case": 1, **sample}] * 2
     assert ticks == ["gradcam"] * 2
 
@@ -247,11 +249,45 @@ def test_a_process_is_heard_line_by_line(monkeypatch, tmp_path):
         ),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "failed", "the process died (signal 11): some trouble"),
         ("sys.exit(3)", "failed", "the process died (code 3): some trouble"),
+        ("os._exit(0)", "failed", "the process died (code 0): some trouble"),
+        ("print('{', end='', flush=True); os._exit(1)", "failed", "the process died (code 1): some trouble"),
     ],
 )
 def test_a_process_that_dies_takes_its_contender_with_it(end, outcome, reason, monkeypatch, tmp_path):
     lines, _ = spoken(monkeypatch, tmp_path, [AT], end)
     assert lines == [{"kind": "outcome", "case": 1, "contender": "gradcam", "outcome": outcome, "reason": reason}]
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGSEGV)", "time.sleep(60)"])
+def test_how_a_process_ends_that_is_done_is_nothing_to_its_contenders(end, monkeypatch, tmp_path):
+    sample, began = {"kind": "sample", "contender": "gradcam"}, time.monotonic()
+    lines, _ = spoken(monkeypatch, tmp_path, [AT, sample, DONE], f"import time; {end}")
+    assert lines == [{"case": 1, **sample}]
+    assert time.monotonic() - began < 30
+
+
+def test_a_process_that_is_killed_with_the_model_takes_the_case_with_it_and_no_other(monkeypatch, tmp_path):
+    lines, _ = spoken(monkeypatch, tmp_path, [], "os.kill(os.getpid(), signal.SIGKILL)")
+    assert [line["contender"] for line in lines] == list(NAMES)
+    assert {line["outcome"] for line in lines} == {"out of memory"}
+    assert {line["reason"] for line in lines} == {"the model: the process was killed, as the system does for memory"}
+
+
+def test_nobody_is_blamed_where_progress_cannot_be_shown(monkeypatch, tmp_path):
+    """As where stderr is a pipe that was closed: `camzoo bench 2>&1 | head`."""
+
+    def start(_path, _kind, errors):
+        command = [sys.executable, "-c", SPEAKER.format(lines=[AT, DONE], end="")]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+
+    def closed(_name):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(bench, "_start", start)
+    log = bench._Log(tmp_path / "out", [{"kind": "run"}])
+    with pytest.raises(BrokenPipeError):
+        bench._process(Plan(Pass.TIME, CASES[0], NAMES, NAMES), 1, log, closed)
+    assert log.lines == [{"kind": "run"}]
 
 
 def test_a_process_that_dies_before_it_has_begun_ends_the_run(monkeypatch, tmp_path):
@@ -261,7 +297,7 @@ def test_a_process_that_dies_before_it_has_begun_ends_the_run(monkeypatch, tmp_p
 
 def test_a_process_that_does_nothing_ends_the_run(monkeypatch, tmp_path):
     with pytest.raises(Failed, match="nothing done"):
-        spoken(monkeypatch, tmp_path, [AT])
+        spoken(monkeypatch, tmp_path, [AT, DONE])
 
 
 def test_what_a_process_refuses_is_refused(monkeypatch, tmp_path):
@@ -293,7 +329,7 @@ def test_a_process_has_no_bars_and_gives_memory_back_where_that_is_measured(monk
 
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_and_resume_with_real_processes(tmp_path):
-    names = ["gradcam", "racing:slow=gradcam", "racing:exhausted=gradcam", "racing:killed=gradcam"]
+    names = ["gradcam", *(f"racing:{name}=gradcam" for name in ("slow", "exhausted", "killed", "leaving"))]
     words = ["bench", "--model", "racing:timed", "--layer", "last_act", "--size", "48", "--methods", names[0]]
     words += [word for name in names[1:] for word in ("--own", name)]
     words += ["--rounds", "40", "--processes", "1", "--out", str(tmp_path / "out")]
@@ -324,10 +360,11 @@ def test_ctrl_c_in_the_middle_and_resume_with_real_processes(tmp_path):
     assert samples.read_text().startswith(before)
     run = record.load(tmp_path / "out")
     assert run.finished
-    right, slow, exhausted, killed = run.rows
+    right, slow, exhausted, killed, leaving = run.rows
     for row in (right, slow):
         assert [(each.process, each.round) for each in row.samples] == [(0, number) for number in range(40)]
         assert len(row.first) == 2  # of the process that was interrupted, and of the one that went on
     assert (exhausted.outcome, killed.outcome) == (Outcome.OUT_OF_MEMORY,) * 2
+    assert (leaving.outcome, leaving.reason) == (Outcome.FAILED, "SystemExit: 0")
     for name in ("racing:slow", "out of memory", "cost.png"):
         assert name in done.stdout

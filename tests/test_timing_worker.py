@@ -53,12 +53,12 @@ def test_everyone_is_called_once_a_round_between_two_forward_passes(timed):
 
 def test_first_calls_come_before_all_rounds(timed):
     kinds = [line["kind"] for line in timed if line["kind"] != "at"]
-    assert kinds == ["first"] * 3 + ["sample"] * 12
+    assert kinds == ["first"] * 3 + ["sample"] * 12 + ["during"]
 
 
 def test_who_is_at_work_is_told_before(timed):
     for before, line in itertools.pairwise(timed):
-        if line["kind"] != "at":
+        if line["kind"] not in ("at", "during"):
             assert before == {"kind": "at", "contender": line["contender"]}
 
 
@@ -149,12 +149,15 @@ def test_what_was_taken_before_is_not_taken_again():
 BREAKS = {
     "racing:exhausted=gradcam": (Outcome.OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory"),
     "racing:broken=gradcam": (Outcome.FAILED, "ValueError: no idea"),
+    "racing:leaving=gradcam": (Outcome.FAILED, "SystemExit: 0"),
     "layercam@captum": (Outcome.NOT_OFFERED, "captum has no layercam"),
 }
 
 
-@pytest.mark.parametrize("kind", list(Pass))
-@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [each for each in itertools.product(Pass, BREAKS) if each != (Pass.EXAMINE, "racing:exhausted=gradcam")],
+)
 def test_one_that_breaks_is_told_and_the_others_go_on(kind, name):
     outcome, reason = BREAKS[name]
     lines = told(kind, (name, "racing:gradcam=gradcam"))
@@ -190,6 +193,35 @@ def test_the_examination_counts_and_judges():
     assert (right["verdict"], right["of_check"]) == ("agrees", ("agrees", ""))
     assert (wrong["verdict"], wrong["of_check"]) == ("differs, new", ("agrees", ""))
     assert known["verdict"] == "differs, known"
+
+
+def test_who_fits_into_memory_but_for_the_counting_is_timed_all_the_same(monkeypatch):
+    count = worker.counting.count
+
+    def greedy(work, *given):
+        found = count(work, *given)
+        if len(greedy_for) < 1:
+            greedy_for.append("the first")
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    greedy_for = []
+    monkeypatch.setattr(worker.counting, "count", greedy)
+    lines = told(Pass.EXAMINE, NAMES[:2])
+    assert not of(lines, "outcome")
+    first, second = of(lines, "examined")
+    assert (first["contender"], first["verdict"]) == (NAMES[0], "")
+    assert first["verdict_reason"].startswith("out of memory while it was counted: OutOfMemoryError: CUDA out of")
+    assert (second["contender"], second["verdict"]) == (NAMES[1], "agrees")
+
+
+def test_nothing_is_in_float64_before_all_are_counted(monkeypatch):
+    happened = []
+    count, copy = worker.counting.count, worker.correctness._in_float64
+    monkeypatch.setattr(worker.counting, "count", lambda *given: happened.append("counted") or count(*given))
+    monkeypatch.setattr(worker.correctness, "_in_float64", lambda *given: happened.append("copied") or copy(*given))
+    told(Pass.EXAMINE, NAMES[:2])
+    assert happened == ["counted", "counted", "copied"]
 
 
 def test_what_was_checked_before_is_not_checked_again(monkeypatch):

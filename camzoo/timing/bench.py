@@ -101,7 +101,7 @@ def bench(
 def _run(request: Request, identities: Sequence[tuple[str, str, str, str]], lines: list[Line], finished: bool) -> Run:
     """The Run that the lines tell of; what was resumed has several times before and after."""
     header, *rest = lines
-    times = {kind: [line["now"] for line in rest if line["kind"] == kind] for kind in ("before", "after")}
+    times = {kind: [line["now"] for line in rest if line["kind"] == kind] for kind in ("before", "during", "after")}
     rows = record.rows(request.cases, identities, rest)
     return Run(rows, header["command"], {**header["environment"], **times}, finished)
 
@@ -183,7 +183,7 @@ def _plan(request: Request, lines: Sequence[Line], kind: Pass, process: int, num
     else:
         ready = {line["contender"] for line in of_case if line["kind"] == KEPT[kind]}
     out = {line["contender"] for line in of_case if line["kind"] == "outcome"}
-    checked = [line for line in lines if line["kind"] == "examined"]
+    checked = [line for line in lines if "of_check" in line]
     return Plan(
         kind,
         case,
@@ -203,36 +203,55 @@ KEPT = {Pass.EXAMINE: "examined", Pass.MEMORY: "memory"}
 
 
 def _process(plan: Plan, number: int, log: _Log, tick: Callable[[str], None]) -> None:
-    """Runs one process; keeps what it says, and of a process that dies with a contender what has become of that.
+    """Runs one process; keeps what it says, and where it dies before it is done what has become of who was at work.
 
     Raises:
         RequestError: the case does not make sense.
-        Failed: the process died before any contender was at work, or did nothing.
+        Failed: the process ended by itself before any contender was at work, or did nothing.
     """
-    at, before = "", len(log.lines)
+    before = len(log.lines)
+    at, code, said = _heard(plan, number, log, tick)
+    if code is not None and at:
+        log.add({"kind": "outcome", "case": number, "contender": at, **_death(code, said)})
+    elif code is not None and code < 0:  # with the model alone: no contender can be asked about this case
+        died = _death(code, said)
+        for name in plan.left:
+            reason = f"the model: {died['reason']}"
+            log.add({"kind": "outcome", "case": number, "contender": name, **died, "reason": reason})
+    elif len(log.lines) == before:
+        raise Failed(f"a process ended with code {code or 0} and nothing done: {said}")
+
+
+def _heard(plan: Plan, number: int, log: _Log, tick: Callable[[str], None]) -> tuple[str, int | None, str]:
+    """Runs one process, and keeps what it says.
+
+    Returns:
+        Who was at work last; the code with which the process ended, None where it had said that it was done, whatever
+        became of it then; and the last line that it wrote to stderr.
+    """
+    at, code = "", None
     with tempfile.TemporaryDirectory() as aside, tempfile.TemporaryFile() as errors:
         path = Path(aside) / "plan.json"
         path.write_text(json.dumps(asdict(plan)), encoding="utf-8")
-        with suppress(BrokenPipeError), _start(path, plan.kind, errors) as child:
+        with _start(path, plan.kind, errors) as child:
             try:
                 for line in _conversation(child):
+                    if line["kind"] == "done":
+                        break
                     if line["kind"] == "refused":
                         raise RequestError(line["reason"])
-                    at = line["contender"]
+                    at = line.get("contender", at)
                     if line["kind"] == "at":
                         tick(at)
                     else:
                         log.add({"case": number, **line})
-                child.wait()
+                else:
+                    code = child.wait()
             finally:
                 child.kill()
-        code = child.returncode
         errors.seek(0)
         said = (errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
-    if code and at:
-        log.add({"kind": "outcome", "case": number, "contender": at, **_death(code, said)})
-    elif len(log.lines) == before:
-        raise Failed(f"a process ended with code {code} and nothing done: {said}")
+    return at, code, said
 
 
 def _start(path: Path, kind: Pass, errors: Any) -> subprocess.Popen[str]:
@@ -255,10 +274,11 @@ def _conversation(child: subprocess.Popen[str]) -> Iterator[Line]:
     assert child.stdout
     assert child.stdin
     for text in child.stdout:
+        if not text.endswith("\n"):  # it died while it spoke
+            return
         yield json.loads(text)
         with suppress(BrokenPipeError):  # it died after it had spoken: its code tells
-            child.stdin.write("\n")
-            child.stdin.flush()
+            os.write(child.stdin.fileno(), b"\n")  # past the buffer, which would be flushed into the pipe once more
 
 
 def _death(code: int, said: str) -> dict[str, str]:

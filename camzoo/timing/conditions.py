@@ -18,7 +18,7 @@ from camzoo.environment import environment
 
 CPUINFO = Path("/proc/cpuinfo")
 
-BY_ITSELF = ("date", "load", "before", "after", "scenario")
+BY_ITSELF = ("date", "load", "before", "during", "after", "scenario")
 """What differs from one run to the next on one machine: names in an environment that begin so."""
 MEASURED = ("camzoo", "adapters", "benchmarks/*.py")
 """The code that is measured, in a checkout."""

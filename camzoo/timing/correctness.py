@@ -67,15 +67,12 @@ class Yardstick:
 
     Attributes:
         problem: the case, in its own dtype.
-        precise: the same in float64, or why there is none.
+        precise: the same in float64, or why there is none; None until it is asked for.
     """
 
     problem: Problem
-    precise: Problem | str = field(init=False, repr=False)
+    precise: Problem | str | None = field(init=False, default=None, repr=False)
     maps: dict[tuple[str, bool], Heatmap] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        self.precise = _in_float64(self.problem)
 
     def judge(self, said: Judgement, contender: Contender, scope: Scope, found: Any, images: int) -> Judgement:
         """The verdict of the check, unless the map on the case itself is another.
@@ -89,6 +86,8 @@ class Yardstick:
         """
         if images > MOST_PASSES * len(self.problem.images):
             return self._judged(said, contender, scope, found, f"more than {MOST_PASSES} forward passes of each image")
+        if self.precise is None:
+            self.precise = _in_float64(self.problem)
         if isinstance(self.precise, Problem):
             try:
                 return self._judged(said, contender, scope, found)

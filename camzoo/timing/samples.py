@@ -160,7 +160,8 @@ class Run:
     Attributes:
         rows: cases x contenders.
         command: the command line that makes it again.
-        environment: machine, versions and flags; load, clocks and temperature before and after.
+        environment: machine, versions and flags; load, clocks and temperature before and after all, and in `during` at
+            the end of each process's rounds.
         finished: False where it was interrupted; `--resume` goes on.
     """
 

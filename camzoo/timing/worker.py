@@ -25,10 +25,10 @@ import torch
 
 from camzoo import chunks, models, problems
 from camzoo.errors import CamzooError, NotInstalled, NotOffered, RequestError, one_line
-from camzoo.timing import clock, contenders, correctness, counting, memory, record
+from camzoo.timing import clock, conditions, contenders, correctness, counting, memory, record
 from camzoo.timing.contenders import Contender
 from camzoo.timing.correctness import Judgement
-from camzoo.timing.samples import Case, Outcome, Scope
+from camzoo.timing.samples import Case, Counts, Outcome, Scope
 from camzoo.types import Problem
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -154,12 +154,28 @@ def run(plan: Plan, tell: Tell) -> None:
 
 
 def _examine(plan: Plan, scene: Scene, tell: Tell) -> None:
-    """The verdict of each contender, what one call of it counts, and how far its map is from the reference."""
-    yardstick = correctness.Yardstick(scene.problem)
+    """The verdict of each contender, what one call of it counts, and how far its map is from the reference.
 
-    def examine(contender: Contender, name: str) -> None:
-        with contenders.lent(contender, scene.problem, scene.scope) as work:
-            counts, found = counting.count(work, scene.problem.model, scene.problem.images)
+    All are counted before the first is judged, which takes a copy of the model in float64: where that is not there yet,
+    whoever fits into memory when it is timed fits here as well, but for what the counting itself takes.
+    """
+    yardstick = correctness.Yardstick(scene.problem)
+    counted: dict[str, tuple[Contender, Counts, Any]] = {}
+
+    def count(contender: Contender, name: str) -> None:
+        try:
+            with contenders.lent(contender, scene.problem, scene.scope) as work:
+                counted[name] = contender, *counting.count(work, scene.problem.model, scene.problem.images)
+            return
+        except Exception as error:
+            if not chunks.is_out_of_memory(error):
+                raise
+            why = f"out of memory while it was counted: {one_line(error)}"
+        _free()
+        tell({"kind": "examined", "contender": name, "verdict": "", "verdict_reason": why})
+
+    def judge(contender: Contender, name: str) -> None:
+        _, counts, found = counted.pop(name)
         known = plan.verdicts.get(name)
         said = Judgement(*known) if known else correctness.of_check(contender, plan.full_check, scene.device)
         judged = asdict(yardstick.judge(said, contender, scene.scope, found, counts.images))
@@ -167,7 +183,9 @@ def _examine(plan: Plan, scene: Scene, tell: Tell) -> None:
         tell({"kind": "examined", "contender": name, "counts": asdict(counts), "of_check": of_check, **judged})
 
     for name in plan.left:
-        _attempt(name, tell, examine)
+        _attempt(name, tell, count)
+    for name in list(counted):
+        _attempt(name, tell, judge, counted[name][0])
 
 
 def _time(plan: Plan, scene: Scene, tell: Tell) -> None:
@@ -194,6 +212,7 @@ def _time(plan: Plan, scene: Scene, tell: Tell) -> None:
             taken = spent[name]
             if name in warm and len(taken) == number and (not taken or sum(taken) < plan.budget):
                 _attempt(name, tell, take, warm.pop(name))
+    tell({"kind": "during", "now": conditions.now(scene.device)})  # a GPU's clocks and heat, before it idles
 
 
 def _sample(contender: Contender, scene: Scene) -> dict[str, Any]:
@@ -263,7 +282,7 @@ def _attempt(name: str, tell: Tell, act: Callable[[Contender, str], None], conte
         return
     except BrokenPipeError:  # nobody listens
         raise
-    except Exception as error:  # somebody else's code may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's code may raise anything
         told = {"kind": "outcome", "contender": name, **_outcome(error)}
     _free()  # not before the error is gone, which holds on to what was computed
     tell(told)
@@ -277,7 +296,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _outcome(error: Exception) -> dict[str, str]:
+def _outcome(error: BaseException) -> dict[str, str]:
     """What became of a contender that raised."""
     if chunks.is_out_of_memory(error):
         outcome = Outcome.OUT_OF_MEMORY
@@ -307,6 +326,7 @@ def main(path: str) -> None:
 
         try:
             run(_plan(json.loads(Path(path).read_text(encoding="utf-8"))), tell)
+            tell({"kind": "done"})
         except RequestError as error:
             tell({"kind": "refused", "reason": str(error)})
 
