@@ -32,7 +32,7 @@ def read(path: str | Path) -> State:
     path = Path(path)
     if not path.is_file():
         problem = "is a directory" if path.is_dir() else "does not exist"
-        raise RequestError(f"{path} {problem}: give a .safetensors file or a state dict as weights")
+        raise RequestError(f"{path} {problem}: give a .safetensors file or a state dict as weights, or 'random'")
     stored = _load(path)
     for key in _WRAPPERS:
         if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):

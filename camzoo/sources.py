@@ -211,7 +211,10 @@ def attribute(name: str) -> Any:
     Raises:
         RequestError: there is no such module or attribute, or its import fails.
     """
-    path, _, parts = name.partition(":")
+    path, colon, parts = name.partition(":")
+    if not colon or "/" in path or path.startswith(".") or path.endswith(".py"):
+        module = path.removesuffix(".py").strip("./").replace("/", ".") or "package.module"
+        raise RequestError(f"{name}: name it as package.module:thing, as in {module}:{parts or 'thing'}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -323,6 +323,7 @@ BAD = {
     "broken options": (ours("--methods", "gradcam(x"), "options are written as in"),
     "no methods": (ours("--methods", ""), "no method is named"),
     "device": (ours("--device", "gpu0"), "no device 'gpu0'"),
+    "device by another name": (ours("--device", "gpu:1"), "no device 'gpu:1': did you mean cuda:1?"),
     "empty device": (ours("--device", ""), "no device ''"),
     "device of another kind": (ours("--device", "hpu"), "no device 'hpu'"),
     "device without memory": (ours("--device", "meta"), "'meta' computes nothing"),

@@ -231,6 +231,22 @@ def test_a_module_that_is_not_there(package):
     assert "importing 'own_model' for own_model:tiny failed: ModuleNotFoundError" in refusal("own_model:tiny")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("own_models.tiny", "own_models.tiny:thing"),
+        ("own_models.py:tiny", "own_models:tiny"),
+        ("./own_models.py:tiny", "own_models:tiny"),
+        ("nets/own_models:tiny", "nets.own_models:tiny"),
+        ("..:tiny", "package.module:tiny"),
+    ],
+)
+def test_a_path_in_the_place_of_a_module_is_told_how_it_is_written(name, meant):
+    with pytest.raises(RequestError) as refused:
+        sources.attribute(name)
+    assert str(refused.value) == f"{name}: name it as package.module:thing, as in {meant}"
+
+
 def test_a_factory_is_seeded_and_the_callers_generators_are_left_alone(package):
     package(
         "import random, numpy\n"

@@ -64,6 +64,7 @@ def test_own_implementations_can_race_alone():
         ("gradcam", ("racing:gradcam=gradcam/row",), "did you mean raw"),
         ("gradcam", ("racing:gradcan=gradcam",), "did you mean gradcam"),
         ("gradcam", ("nowhere_at_all:thing=gradcam",), "importing 'nowhere_at_all'"),
+        ("gradcam", ("racing.gradcam=gradcam",), "name it as package.module:thing"),
     ],
 )
 def test_what_nobody_has_is_refused(methods, owned, said):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from camzoo.study import Study
 
 
+MEANT = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "apple": "mps"}
+"""Devices by other names than PyTorch's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Photo:
     """A picture from a file, and the file's hash."""
@@ -140,6 +144,8 @@ def device_of(name: str) -> torch.device:
     """
     import torch
 
+    if (kind := name.partition(":")[0]) in MEANT:
+        raise RequestError(f"no device {name!r}: did you mean {name.replace(kind, MEANT[kind], 1)}?")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -150,9 +150,10 @@ def expand(methods: str | Iterable[str], owned: Sequence[str] = ()) -> list[str]
     """
     named = specs.expand(methods) if methods or not owned else []
     for name in owned:
-        if "=" not in name:
+        path, equals, claim = name.partition("=")
+        if not equals:
             raise RequestError(f"{name}: name the method that it computes, as in {name}=gradcam")
-        parse(name)
+        own(path, *claim.split("/", 1))
     return list(dict.fromkeys([*map(str, named), *owned]))
 
 
