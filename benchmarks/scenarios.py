@@ -84,7 +84,7 @@ TABLE: dict[str, Scenario] = {
         "Methods of one or a few passes, on five models",
         cases(MODELS),
         ONE_PASS,
-        rounds=2,
+        rounds=5,
     ),
     "map": Scenario(
         "Up to the map on the device, on ResNet-50",
@@ -108,9 +108,9 @@ TABLE: dict[str, Scenario] = {
     "many-passes-resnet18": Scenario(
         "Methods of many passes, on ResNet-18",
         cases(("resnet18",)),
-        "scorecam@*,ablationcam@*,groupcam,rise",
+        "scorecam@*,ablationcam@*,groupcam,rise(masks=500)",
         devices=("cpu",),
-        rounds=1,
+        rounds=2,
     ),
     "precision": Scenario(
         "Precision and memory format: error against cost",
