@@ -24,7 +24,7 @@ def table():
         patch.syspath_prepend(str(FOLDER.parent))
         patch.chdir(FOLDER.parent)
         yield importlib.import_module("scenarios")
-        for name in ("scenarios", "benchmarks.together", "cost", "tried", "memory_format"):
+        for name in ("scenarios", "benchmarks.together", "benchmarks.autocast", "cost", "tried", "memory_format"):
             sys.modules.pop(name, None)
 
 
@@ -49,6 +49,15 @@ def test_what_varies_has_a_size(table) -> None:
             assert {case.layer for case in scenario.cases} == set(scenario.along["sizes"])
         if scenario.along.get("along") == "contender":
             assert {name.partition("=")[0] for name in scenario.own} == set(scenario.along["sizes"])
+
+
+def test_scorecam_is_held_to_its_rival_in_the_same_precision_and_with_autocast(table, small_net, images) -> None:
+    names = table.request(table.TABLE["many-passes"], "cuda").names
+    assert {"scorecam", "scorecam@pytorch-grad-cam", table.AUTOCAST} <= set(names)
+    found = importlib.import_module("benchmarks.autocast").scorecam(small_net, small_net.last_act, images, [0, 1, 2])
+    asked = {"layer": "last_act", "target": [0, 1, 2], "stage": "rectified"}
+    torch.testing.assert_close(found, explain(small_net, images, "scorecam", amp=torch.bfloat16, **asked).values)
+    assert not torch.equal(found, explain(small_net, images, "scorecam", **asked).values)
 
 
 @pytest.mark.parametrize("name", ["together_1", "together_8", "apart_2"])
