@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,6 @@ import torchvision
 from torch import nn
 
 from camzoo import backends, guard, problems
-from camzoo.environment import environment
 from camzoo.timing import clock, conditions, counting
 from camzoo.timing.samples import Counts
 from camzoo.types import Problem
@@ -30,6 +28,7 @@ from camzoo.types import Problem
 Plain = Callable[[Problem], object]
 RESULTS = Path(__file__).parent / "results"
 NETS = ("small net", "ResNet-50")
+CPU = torch.device("cpu")
 
 
 def of_pytorch_grad_cam(name: str) -> Plain:
@@ -128,9 +127,7 @@ def measure(problem: Problem, method: str, library: str, rounds: int) -> dict:
     """Raw samples of both, the median of their ratios within a round, and the median difference."""
     with guard.borrowed(problem.model), torch.enable_grad():
         asked = works(problem, method, library)
-        calls = {
-            name: (lambda work=work: clock.timed(work, torch.device("cpu")).seconds) for name, work in asked.items()
-        }
+        calls = {name: (lambda work=work: clock.timed(work, CPU).seconds) for name, work in asked.items()}
         for call in calls.values():
             clock.steady(call)
         samples = clock.in_turns(calls, rounds)
@@ -154,7 +151,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--only", default="", choices=("", *NETS))
     arguments = parser.parse_args()
-    device, load, rows = torch.device("cpu"), os.getloadavg(), []
+    before, rows = conditions.now(CPU), []
     for net in NETS:
         problem = posed(net) if arguments.only in net else None
         for method, library in PLAIN if problem else ():
@@ -165,10 +162,9 @@ def main() -> None:
             )
             print(f"{net:10} {row['contender']:28} {row['ratio']:6.3f} [{low:.3f}, {high:.3f}]  {added}", flush=True)
     if not arguments.only:
-        around = environment(device) | {"commit": conditions.commit(), "load_before": load}
+        around = conditions.fixed(CPU) | {"before": before, "after": conditions.now(CPU)}
         path = RESULTS / "adapters-cpu.json"
-        result = {"environment": around | {"load_after": os.getloadavg()}, "rows": rows}
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps({"environment": around, "rows": rows}, indent=1) + "\n")
         print(f"wrote {path}")
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,8 +21,7 @@ import torch
 import torchvision
 
 import camzoo
-from camzoo.environment import environment
-from camzoo.timing import clock
+from camzoo.timing import clock, conditions
 from camzoo.timing.memory import traced
 
 EIGHT = ("gradcam", "gradcam++", "hirescam", "gradcam-elementwise", "xgradcam", "layercam", "eigencam", "eigengradcam")
@@ -117,7 +115,7 @@ def measure(cases: list[Case], rounds: int, device: torch.device) -> list[dict]:
 
     calls = {case.name: functools.partial(call, case) for case in cases}
     for each in calls.values():
-        each()  # warm-up
+        clock.steady(lambda each=each: each()[0])
     samples = clock.in_turns(calls, rounds)
     return [row(case, samples[case.name]) for case in cases]
 
@@ -174,8 +172,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a part of the names of the cases to measure")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    load = os.getloadavg()
-    rows = []
+    before, rows = conditions.now(device), []
     for model in dict.fromkeys(case.model for case in CASES):
         cases = [case for case in CASES if case.model == model and arguments.only in case.name]
         for done in measure(cases, arguments.rounds, device) if cases else []:
@@ -183,14 +180,12 @@ def main() -> None:
             low, high = done["quartiles"]
             mark = f"at most {done['limit']:5.2f}  {'ok' if done['met'] else 'MISSED'}"
             print(f"{done['name']:44} {done['forwards']:8.3f} [{low:.3f}, {high:.3f}]  {mark}", flush=True)
-    result = {"environment": environment(device) | {"load_before": load, "load_after": os.getloadavg()}, "rows": rows}
     if not arguments.only:
-        result["memory"] = memory(device)
-        print(f"{result['memory']['name']:44} {result['memory']['share']:8.3f}                   at most  0.10")
-    if not arguments.only:
-        RESULTS.mkdir(exist_ok=True)
+        held = memory(device)
+        print(f"{held['name']:44} {held['share']:8.3f}                   at most  0.10")
+        around = conditions.fixed(device) | {"before": before, "after": conditions.now(device)}
         path = RESULTS / f"cost-{device.type}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps({"environment": around, "rows": rows, "memory": held}, indent=1) + "\n")
         print(f"wrote {path}")
 
 

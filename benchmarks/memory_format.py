@@ -6,18 +6,17 @@ python benchmarks/memory_format.py    # prints the table and writes benchmarks/r
 from __future__ import annotations
 
 import json
-import os
 import statistics
 
 import torch
 import torchvision
 from cost import RESULTS, plain, timed
 
-from camzoo.environment import environment
-from camzoo.timing import clock
+from camzoo.timing import clock, conditions
 
 MODELS = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vgg16", "densenet121")
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+CPU = torch.device("cpu")
 
 
 def measure(name: str, rounds: int = 15) -> dict:
@@ -26,9 +25,8 @@ def measure(name: str, rounds: int = 15) -> dict:
     model = torchvision.models.get_model(name, weights=None).eval()
     images = torch.randn(16, 3, 224, 224)
     inputs = {name: images.contiguous(memory_format=format) for name, format in FORMATS.items()}
-    cpu = torch.device("cpu")
     calls = {
-        which: (lambda laid_out=laid_out: timed(lambda: plain(model, laid_out), cpu))
+        which: (lambda laid_out=laid_out: timed(lambda: plain(model, laid_out), CPU))
         for which, laid_out in inputs.items()
     }
     clock.in_turns(calls, 2)  # warm-up
@@ -39,12 +37,11 @@ def measure(name: str, rounds: int = 15) -> dict:
 
 def main() -> None:
     """Measures every model, prints the table and writes the result."""
-    load = os.getloadavg()
-    rows = []
+    before, rows = conditions.now(CPU), []
     for name in MODELS:
         rows.append(measure(name))
         print(f"{name:20} channels-last over contiguous {rows[-1]['ratio']:.3f}", flush=True)
-    around = environment(torch.device("cpu")) | {"load_before": load, "load_after": os.getloadavg()}
+    around = conditions.fixed(CPU) | {"before": before, "after": conditions.now(CPU)}
     (RESULTS / "memory-format-cpu.json").write_text(json.dumps({"environment": around, "rows": rows}, indent=1) + "\n")
 
 

@@ -34,6 +34,7 @@ OTHERS = (
     "ablationcam(closed_form=False),smoothgradcam++@*,uniform,random"
 )
 MANY_PASSES = "scorecam@*,ablationcam@*,sscam@*,iscam@*,groupcam,rise,occlusion@*"
+AUTOCAST = "benchmarks.autocast:scorecam=scorecam"
 GROWING = "gradcam@*,eigencam@*,ablationcam(closed_form=False)"
 CHANNELS = {"layer1": 256, "layer2": 512, "layer3": 1024, "layer4": 2048}
 COUNTS = (1, 2, 4, 8)
@@ -102,6 +103,7 @@ TABLE: dict[str, Scenario] = {
         "Methods of many passes, on five models",
         cases(MODELS),
         MANY_PASSES,
+        own=(AUTOCAST,),
         devices=("cuda",),
         rounds=3,
     ),

@@ -2,13 +2,13 @@
 
 python benchmarks/tried.py                  # prints the table and writes benchmarks/results/tried-cpu.json
 python benchmarks/tried.py --only compile   # part of it, printed only
+python benchmarks/tried.py --device cuda    # the same on a GPU, and what needs one
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,7 @@ from cost import RESULTS, explain, timed
 from torch import nn
 
 from camzoo import grids
-from camzoo.environment import environment
-from camzoo.timing import clock
+from camzoo.timing import clock, conditions
 
 Work = Callable[[], object]
 CHANNELS = 64  # of Score-CAM's 512, so that a trial takes seconds
@@ -35,12 +34,14 @@ class Trial:
         instead_of: what is done today.
         make: gives today's work and the idea's.
         taken: what became of the idea, and why.
+        devices: where it can be tried.
     """
 
     name: str
     instead_of: str
     make: Callable[[torch.device], tuple[Work, Work]]
     taken: str
+    devices: tuple[str, ...] = ("cpu", "cuda")
 
 
 def network(name: str, device: torch.device) -> nn.Module:
@@ -136,6 +137,45 @@ def fused_maps(device: torch.device) -> tuple[Work, Work]:
     )
 
 
+def bare_gradcam(model: nn.Module, image: torch.Tensor, target: int = 7) -> Callable[[], torch.Tensor]:
+    """The formula of Grad-CAM at the last stage of a ResNet, and nothing beside it that the host would wait for."""
+    *before, pool, last = model.children()
+    prefix, tail = nn.Sequential(*before), nn.Sequential(pool, nn.Flatten(), last)
+
+    def work() -> torch.Tensor:
+        with torch.no_grad():
+            activations = prefix(image)
+        activations.requires_grad_()
+        (slopes,) = torch.autograd.grad(tail(activations)[0, target], activations)
+        return (slopes.mean((2, 3), keepdim=True) * activations.detach()).sum(1)
+
+    return work
+
+
+def captured(device: torch.device) -> tuple[Work, Work]:
+    """Grad-CAM of one image: the public call, or its passes replayed from a CUDA graph, the image copied in."""
+    model, image, call = network("resnet50", device), photos(1, device), explain("gradcam")
+    static = image.clone()
+    work = bare_gradcam(model, static)
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()  # a capture must not see what is set up at first calls
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found = work()
+
+    def replayed() -> object:
+        static.copy_(image)
+        graph.replay()
+        return found.clone()  # the next replay writes over it
+
+    return lambda: call(model, image, "layer4", 7), replayed
+
+
 TODAY: dict[str, object] = {}
 TRIALS = (
     Trial(
@@ -180,6 +220,13 @@ TRIALS = (
         fused_maps,
         "not yet: milliseconds of a comparison, whose maps may differ in grid and stage",
     ),
+    Trial(
+        "a CUDA graph replayed, Grad-CAM",
+        "the public call",
+        captured,
+        "open until it is measured: a graph holds for one model, layer, shape and class, and keeps its memory",
+        devices=("cuda",),
+    ),
 )
 
 
@@ -212,10 +259,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a part of the names of the trials")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    load = os.getloadavg()
-    rows = []
+    before, rows = conditions.now(device), []
     for trial in TRIALS:
-        if arguments.only in trial.name:
+        if device.type in trial.devices and arguments.only in trial.name:
             rows.append(done := measure(trial, arguments.rounds, device))
             low, high = done["quartiles"]
             first = done["first_seconds"]["idea"]
@@ -223,7 +269,7 @@ def main() -> None:
                 f"{done['name']:50} {done['ratio']:6.3f} [{low:.3f}, {high:.3f}]  first call {first:.1f} s", flush=True
             )
     if not arguments.only:
-        around = environment(device) | {"load_before": load, "load_after": os.getloadavg()}
+        around = conditions.fixed(device) | {"before": before, "after": conditions.now(device)}
         path = RESULTS / f"tried-{device.type}.json"
         path.write_text(json.dumps({"environment": around, "rows": rows}, indent=1) + "\n")
         print(f"wrote {path}")

@@ -24,6 +24,8 @@ EDGE, LINE, HEAD, TITLE, AXIS, FOOT = 0.12, 0.17, 0.45, 0.22, 0.42, 0.50
 PANEL, VALUES, BETWEEN, MOST_ACROSS = 2.1, 1.0, 0.24, 5
 WIDE, HIGH = 4.4, 4.2
 LETTER, SMALL, HEADLINE = 6.5, 6.0, 9.0
+MARK, ENTRY = 0.27, 0.14
+"""What an entry of the legend takes beside its name, and each further line of entries."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5f5f5f")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
@@ -42,7 +44,7 @@ def dots(run: Run) -> Figure:
     samples, its outcome in words.
     """
     looks = _looks(run)
-    figure, panels = _table(run, "cost in forward passes of the same model", _cost)
+    figure, panels = _table(run, "cost in forward passes of the same model", _cost, looks)
     costs = [each.summary.forwards for _, placed in panels for _, each in placed if each.summary]
     for axes, placed in panels:
         axes.set_xscale("log")
@@ -73,7 +75,7 @@ def memory(run: Run) -> Figure:
     what ran out of memory a hatched bar across the panel.
     """
     looks = _looks(run)
-    figure, panels = _table(run, "peak memory of a call beyond model and images", _held)
+    figure, panels = _table(run, "peak memory of a call beyond model and images", _held, looks)
     for axes, placed in panels:
         rows = [each.row for _, each in placed]
         forwards = [row.forward_peak_bytes for row in rows if row.forward_peak_bytes is not None]
@@ -112,12 +114,15 @@ def scaling(run: Run) -> Figure:
     if not lines:
         raise RequestError("nothing to scale along: give several batches or sizes, as in --batch 1,2,4,8")
     looks = _looks(run) | {"": (INK, "")}
+    # Each line is named at its end: the marks of libraries are explained, those of single implementations need not be.
+    drawn = {line.backend for line in lines if line.backend and ":" not in line.backend}
+    explained = {name: look for name, look in looks.items() if name in drawn}
     cases = list(dict.fromkeys(line.case for line in lines))
     common, apart = _captions(cases, growth.along(run) or "")
     most = max(sum(line.case == case for line in lines) for case in cases)
     right = max(width(fit(_ending(line), LETTER, 4.0), LETTER) for line in lines) + 0.3
     high = max(HIGH, 0.15 * most)
-    figure, panels = _plots(cases, apart, "how cost grows", common, run.command, right, high)
+    figure, panels = _plots(cases, apart, "how cost grows", common, run.command, right, high, explained)
     for axes, case in zip(panels, cases, strict=True):
         shown = [line for line in lines if line.case == case]
         axes.set_xscale("log")
@@ -135,9 +140,7 @@ def scaling(run: Run) -> Figure:
         for number, line in enumerate(lost):
             style: Style = {"fontsize": SMALL, "color": FAINT, "parse_math": False, "transform": axes.transAxes}
             axes.text(0.03, 0.97 - 0.035 * number, fit(_ending(line), SMALL, WIDE * 0.9), va="top", **style)
-    # Each line is named at its end: the marks of libraries are explained, those of single implementations need not be.
-    drawn = {line.backend for line in lines if line.backend and ":" not in line.backend}
-    _legend(figure, {name: looks[name] for name in looks if name in drawn}, "exponent b of seconds ~ size^b [95 %]")
+    _legend(figure, explained, "exponent b of seconds ~ size^b [95 %]")
     return figure
 
 
@@ -193,8 +196,8 @@ def _spread(wanted: Sequence[float], step: float) -> list[float]:
 def pareto(run: Run) -> Figure:
     """What a cost buys: distance from the reference against cost in forward passes, both logarithmic.
 
-    The line joins what nothing else is both cheaper and nearer than. Rows without a distance or without samples are
-    listed below the key.
+    The line joins what is ranked and than which nothing else that is ranked is both cheaper and nearer: a map that is
+    not the paper's buys nothing. Rows without a distance or without samples are listed below the key.
     """
     looks = _looks(run)
     common, apart = _captions(run.cases)
@@ -202,11 +205,11 @@ def pareto(run: Run) -> Figure:
     most = max(map(len, ranked))
     right = 3.3
     figure, panels = _plots(
-        run.cases, apart, "error against cost", common, run.command, right, max(HIGH, 0.13 * (most + 2))
+        run.cases, apart, "error against cost", common, run.command, right, max(HIGH, 0.13 * (most + 2)), looks
     )
     for axes, rows in zip(panels, ranked, strict=True):
         _trade(axes, rows, looks)
-    _legend(figure, looks, "grey line: nothing is both cheaper and nearer")
+    _legend(figure, looks, "grey line: nothing that is ranked is both cheaper and nearer")
     return figure
 
 
@@ -230,7 +233,7 @@ def _trade(axes: Axes, rows: Sequence[Ranked], looks: dict[str, Look]) -> None:
     axes.set_xlabel("cost in forward passes", fontsize=LETTER, color=INK)
     axes.set_ylabel("distance from the reference", fontsize=LETTER, color=INK)
     points = [(_trade_off(each)[0], max(_trade_off(each)[1], floor)) for each in shown]
-    front = _front(points)
+    front = _front([point for each, point in zip(shown, points, strict=True) if each.place])
     axes.step([x for x, _ in front], [y for _, y in front], where="post", color=FAINT, linewidth=0.7, zorder=1)
     for each, (x, y) in zip(shown, points, strict=True):
         colour, marker = looks[each.row.backend]
@@ -298,9 +301,15 @@ def _key(axes: Axes, shown: Sequence[Ranked], rest: Sequence[Ranked], looks: dic
 
 
 def _looks(run: Run) -> dict[str, Look]:
-    """A colour and a marker for each backend, camzoo first, the others by name."""
+    """A colour and a marker for each backend, camzoo first, the others by name; both together are its own."""
     names = sorted({row.backend for row in run.rows}, key=lambda name: (name != OWN, name))
-    return {name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]) for at, name in enumerate(names)}
+    return {name: _look(at) for at, name in enumerate(names)}
+
+
+def _look(number: int) -> Look:
+    """Each time the colours begin again, the markers are one further on."""
+    again, colour = divmod(number, len(COLOURS))
+    return COLOURS[colour], MARKERS[(colour + again) % len(MARKERS)]
 
 
 def _cost(ranked: Ranked) -> float | None:
@@ -311,7 +320,9 @@ def _held(ranked: Ranked) -> float | None:
     return ranked.row.peak_bytes
 
 
-def _table(run: Run, what: str, figure_of: Callable[[Ranked], float | None]) -> tuple[Figure, list[Panel]]:
+def _table(
+    run: Run, what: str, figure_of: Callable[[Ranked], float | None], looks: dict[str, Look]
+) -> tuple[Figure, list[Panel]]:
     """Empty panels, one for each case, with the contenders' names at the left: smallest first, unmeasured last."""
     ranked = [statistics.ranking(run.of(case)) for case in run.cases]
     names = _ordered(ranked, figure_of)
@@ -319,7 +330,8 @@ def _table(run: Run, what: str, figure_of: Callable[[Ranked], float | None]) -> 
     down = math.ceil(len(ranked) / across)
     margin = EDGE + max(width(fit(name, LETTER, 2.6), LETTER) for name in names) + 0.1
     tall = LINE * len(names)
-    wide, high = margin + across * (PANEL + VALUES + BETWEEN), HEAD + down * (TITLE + tall + AXIS) + FOOT
+    wide = margin + across * (PANEL + VALUES + BETWEEN)
+    high = HEAD + down * (TITLE + tall + AXIS) + _foot(looks, wide)
     common, apart = _captions(run.cases)
     figure = _headed(wide, high, what, common, run.command)
     panels: list[Panel] = []
@@ -354,13 +366,21 @@ def _ordered(ranked: Sequence[Sequence[Ranked]], figure_of: Callable[[Ranked], f
 
 
 def _plots(
-    cases: Sequence[Case], apart: Sequence[str], title: str, common: str, command: str, right: float, high: float
+    cases: Sequence[Case],
+    apart: Sequence[str],
+    title: str,
+    common: str,
+    command: str,
+    right: float,
+    high: float,
+    looks: dict[str, Look],
 ) -> tuple[Figure, list[Axes]]:
     """Empty plots, one for each case, two across, with room at the right of each."""
     left, across = 0.55, min(2, len(cases))
     down = math.ceil(len(cases) / across)
     block = left + WIDE + right
-    wide, tall = across * block + EDGE, HEAD + down * (TITLE + high + AXIS) + FOOT
+    wide = across * block + EDGE
+    tall = HEAD + down * (TITLE + high + AXIS) + _foot(looks, wide)
     figure = _headed(wide, tall, title, common, command)
     panels = []
     for number, name in enumerate(apart):
@@ -389,19 +409,39 @@ def _headed(wide: float, high: float, title: str, common: str, command: str) -> 
     return figure
 
 
+def _entries(looks: dict[str, Look]) -> list[str]:
+    """What is named in the legend."""
+    return [*(fit(name, SMALL, 2) for name in looks), "not ranked"]
+
+
+def _columns(names: Sequence[str], wide: float) -> int:
+    """In how many columns the entries of a legend stand: as many as the figure is wide enough for."""
+    taken = [MARK + width(name, SMALL) for name in names]
+    fitting = (
+        count
+        for count in range(len(names), 1, -1)
+        if sum(max(column) for column in np.array_split(taken, count)) <= wide - 2 * EDGE
+    )
+    return next(fitting, 1)
+
+
+def _foot(looks: dict[str, Look], wide: float) -> float:
+    """How high what stands below the panels is."""
+    names = _entries(looks)
+    return FOOT + ENTRY * (math.ceil(len(names) / _columns(names, wide)) - 1)
+
+
 def _legend(figure: Figure, looks: dict[str, Look], said: str) -> None:
     """Who has which colour and mark, and what else is to be known."""
     wide, high = figure.get_size_inches()
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4.2, label=fit(name, SMALL, 2))
-        for name, (colour, marker) in looks.items()
-    ]
-    handles.append(Line2D([], [], color=FAINT, marker="o", linestyle="", markersize=4.2, markerfacecolor="white"))
-    handles[-1].set_label("not ranked")
+    names = _entries(looks)
+    style: Style = {"linestyle": "", "markersize": 4.2}
+    handles = [Line2D([], [], color=colour, marker=marker, **style) for colour, marker in looks.values()]
+    handles.append(Line2D([], [], color=FAINT, marker="o", markerfacecolor="white", **style))
     place = (EDGE / wide, 0.32 / high)
-    style: Style = {"frameon": False, "fontsize": SMALL, "borderpad": 0, "borderaxespad": 0, "handletextpad": 0.1}
-    style |= {"columnspacing": 1.2, "handlelength": 1.6, "labelcolor": INK}
-    legend = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=place, ncols=len(handles), **style)
+    style = {"frameon": False, "fontsize": SMALL, "borderpad": 0, "borderaxespad": 0, "handletextpad": 0.1}
+    style |= {"columnspacing": 1.2, "handlelength": 1.6, "labelcolor": INK, "ncols": _columns(names, wide)}
+    legend = figure.legend(handles, names, loc="lower left", bbox_to_anchor=place, **style)
     for text in legend.get_texts():
         text.set_parse_math(False)
     below = fit(said, SMALL, wide - 2 * EDGE)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from camzoo.explaining import explain
+from camzoo.timing import clock, conditions
 
 pytestmark = pytest.mark.checkout
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -23,7 +24,7 @@ def table():
         patch.syspath_prepend(str(FOLDER.parent))
         patch.chdir(FOLDER.parent)
         yield importlib.import_module("scenarios")
-        for name in ("scenarios", "benchmarks.together"):
+        for name in ("scenarios", "benchmarks.together", "benchmarks.autocast", "cost", "tried", "memory_format"):
             sys.modules.pop(name, None)
 
 
@@ -48,6 +49,15 @@ def test_what_varies_has_a_size(table) -> None:
             assert {case.layer for case in scenario.cases} == set(scenario.along["sizes"])
         if scenario.along.get("along") == "contender":
             assert {name.partition("=")[0] for name in scenario.own} == set(scenario.along["sizes"])
+
+
+def test_scorecam_is_held_to_its_rival_in_the_same_precision_and_with_autocast(table, small_net, images) -> None:
+    names = table.request(table.TABLE["many-passes"], "cuda").names
+    assert {"scorecam", "scorecam@pytorch-grad-cam", table.AUTOCAST} <= set(names)
+    found = importlib.import_module("benchmarks.autocast").scorecam(small_net, small_net.last_act, images, [0, 1, 2])
+    asked = {"layer": "last_act", "target": [0, 1, 2], "stage": "rectified"}
+    torch.testing.assert_close(found, explain(small_net, images, "scorecam", amp=torch.bfloat16, **asked).values)
+    assert not torch.equal(found, explain(small_net, images, "scorecam", **asked).values)
 
 
 @pytest.mark.parametrize("name", ["together_1", "together_8", "apart_2"])
@@ -100,6 +110,65 @@ def test_an_adapter_adds_no_work_of_the_model_to_a_plain_call_of_its_library(tab
         assert not any(added.values()), (named, added)
         assert plain.flops > problem.images.numel(), named
         assert adapter.copied_bytes - plain.copied_bytes <= copied, named
+
+
+EMPTIED = {
+    "cost": ("cost-cpu", "CASES"),
+    "tried": ("tried-cpu", "TRIALS"),
+    "memory_format": ("memory-format-cpu", "MODELS"),
+    "adapters": ("adapters-cpu", "NETS"),
+}
+
+
+@pytest.mark.parametrize("name", EMPTIED)
+def test_a_result_says_on_what_machine_and_code_it_was_made(table, tmp_path, monkeypatch, name) -> None:
+    script, (file, work) = importlib.import_module(name), EMPTIED[name]
+    monkeypatch.setattr(script, "RESULTS", tmp_path)
+    monkeypatch.setattr(script, work, ())
+    monkeypatch.setattr(script, "memory", lambda _device: {"name": "memory", "share": 0.05}, raising=False)
+    monkeypatch.setattr(sys, "argv", [name])
+    script.main()
+    around = json.loads((tmp_path / f"{file}.json").read_text())["environment"]
+    cpu = torch.device("cpu")
+    assert around.keys() == {*conditions.fixed(cpu), "before", "after"}
+    assert around["before"].keys() == around["after"].keys() == conditions.now(cpu).keys()
+
+
+def test_the_cost_of_a_call_is_taken_once_it_is_steady(table, monkeypatch) -> None:
+    cost = importlib.import_module("cost")
+    done = []
+    monkeypatch.setitem(cost.CALLS, "gradcam", lambda *_: done.append("call"))
+    monkeypatch.setattr(clock, "steady", lambda call: [done.append("warm"), call()])
+    case = cost.Case("a", "squeezenet1_1", "features", "gradcam", 1.0)
+    (row,) = cost.measure([case], 2, torch.device("cpu"))
+    assert done == ["warm", "call", "call", "call"]
+    assert len(row["seconds"]) == 2
+
+
+def test_what_a_graph_would_replay_is_the_map_of_gradcam(table) -> None:
+    tried = importlib.import_module("tried")
+    model, image = tried.network("resnet18", torch.device("cpu")), tried.photos(1, torch.device("cpu"), 64)
+    found = tried.bare_gradcam(model, image)()
+    wanted = explain(model, image, "gradcam", layer="layer4", target=7, stage="raw").values
+    torch.testing.assert_close(found, wanted)
+    assert not found.requires_grad
+
+
+def test_a_graph_is_tried_on_a_gpu_alone(table, monkeypatch, capsys) -> None:
+    tried = importlib.import_module("tried")
+    monkeypatch.setattr(sys, "argv", ["tried", "--only", "CUDA graph"])
+    monkeypatch.setattr(tried, "measure", lambda trial, *_: pytest.fail(f"{trial.name} on a CPU"))
+    tried.main()
+    assert not capsys.readouterr().out
+    (graph,) = [trial for trial in tried.TRIALS if "CUDA graph" in trial.name]
+    assert graph.devices == ("cuda",)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_graph_replays_the_map_of_gradcam(table) -> None:
+    today, idea = importlib.import_module("tried").captured(torch.device("cuda"))
+    for _ in range(2):
+        torch.testing.assert_close(idea(), today().values, rtol=1e-3, atol=1e-6)
 
 
 def stretch(seconds: float) -> dict:

@@ -108,6 +108,47 @@ def test_forty_contenders(name) -> None:
     assert_legible(FIGURES[name](run(*rows(many=36))))
 
 
+BACKENDS = [f"package{number}.module:implementation" for number in range(20)]
+
+
+def of_many(count: int):
+    """Rows of so many backends, at two sizes, so that they can be drawn in every way."""
+    return [
+        row(f"gradcam@{name}", 1.1 * 1.1**at, Case("net", batch=size), seed=at, distance=1e-6, **NOISE)
+        for size in (1, 2)
+        for at, name in enumerate(BACKENDS[:count])
+    ]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("count", [9, 20])
+def test_the_legend_of_many_backends_stays_in_the_figure(name, count) -> None:
+    figure = FIGURES[name](run(*of_many(count)))
+    assert_legible(figure)
+    (legend,) = figure.legends
+    assert len({text.get_text() for text in legend.get_texts()}) == count + 1
+    assert all(legend.get_window_extent().y1 < axes.get_window_extent().y0 for axes in figure.axes)
+
+
+def test_so_does_that_of_many_lines() -> None:
+    found = [replace(each, backend=each.backend.replace(":", ".")) for each in of_many(12)]
+    figure = charts.scaling(run(*found))
+    assert_legible(figure)
+    assert len(figure.legends[0].get_texts()) == 13
+
+
+def test_few_backends_stand_in_one_line() -> None:
+    figure = charts.dots(run(*rows()))
+    assert len({round(text.get_window_extent().y0) for text in figure.legends[0].get_texts()}) == 1
+
+
+def test_no_two_backends_look_alike() -> None:
+    figure = charts.dots(run(*of_many(20)))
+    looks = {(line.get_color(), line.get_marker()) for line in marks(figure)}
+    assert len(looks) == 20
+    assert len({charts._look(number) for number in range(49)}) == 49
+
+
 def marks(figure):
     """The lines of one point each, with their places."""
     return [line for axes in figure.axes for line in axes.lines if len(line.get_xdata()) == 1]
@@ -158,6 +199,14 @@ def test_bars_start_at_zero_and_are_as_long_as_the_memory() -> None:
     assert "not measured" in drawn(axes.figure)
 
 
+def test_the_dashed_line_is_the_memory_of_a_forward_pass() -> None:
+    found = [row("a", forward_peak_bytes=700, **NOISE), row("b", forward_peak_bytes=900, **NOISE)]
+    (line,) = charts.memory(run(*found)).axes[0].lines
+    assert list(line.get_xdata()) == [800, 800]
+    bare = [replace(each, forward_peak_bytes=None) for each in found]
+    assert not charts.memory(run(*bare)).axes[0].lines
+
+
 def test_what_ran_out_of_memory_is_hatched() -> None:
     axes = charts.memory(run(*rows())).axes[0]
     (bar,) = [bar for bar in axes.patches if bar.get_hatch()]
@@ -190,6 +239,26 @@ def test_a_run_in_which_nothing_varies_does_not_scale() -> None:
 
 def test_the_front_has_what_nothing_beats() -> None:
     assert charts._front([(2, 1e-3), (1, 1e-2), (3, 1e-2), (4, 1e-7), (1.5, 2e-2)]) == [(1, 1e-2), (2, 1e-3), (4, 1e-7)]
+
+
+def test_the_line_drawn_joins_only_what_is_ranked() -> None:
+    wrong = {"verdict": "differs, known", "verdict_reason": "centred"}
+    found = [
+        row("cheapest", 1.0, distance=0.5, **wrong, **NOISE),
+        row("cheap", 1.5, distance=1e-5, **NOISE),
+        row("dear and far", 3.0, distance=1e-4, **NOISE),
+        row("dear and near", 4.0, distance=1e-7, **NOISE),
+        row("nearest", 5.0, distance=1e-9, **wrong, **NOISE),
+    ]
+    (axes,) = charts.pareto(run(*found)).axes
+    (line,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert list(line.get_ydata()) == [1e-5, 1e-7]
+    assert list(line.get_xdata()) == pytest.approx([1.5, 4.0], rel=0.1)
+
+
+def test_where_nothing_is_ranked_there_is_no_line() -> None:
+    (axes,) = charts.pareto(run(row(verdict="differs, new", **NOISE))).axes
+    assert not [line for line in axes.lines if line.get_drawstyle() == "steps-post" and len(line.get_xdata())]
 
 
 def test_an_exact_map_and_one_without_a_distance() -> None:

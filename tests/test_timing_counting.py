@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import racing
 import torch
@@ -45,6 +47,56 @@ def test_forward_passes_with_their_images_and_operations(mode, net, images):
     assert (counts.forwards, counts.images, counts.tail_rows) == (2, 3, 3)
     assert counts.flops == 3 * PASS
     assert counts.flops_of_forward == 2 * PASS
+
+
+class Named(nn.Module):
+    """Takes its images by name, as models of other libraries do, and gives them on by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, kind="", images=None):
+        return self.head(input=images.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net, images: net("photo", images),
+        lambda net, images: net("photo", images=images),
+        lambda net, images: net(kind="photo", images=images),
+    ],
+)
+def test_images_count_however_they_are_given(call, images):
+    net = Named()
+    with counting._watched(net, net.head, images.device) as tally:
+        call(net, images)
+    assert (tally.forwards, tally.images, tally.tail_rows) == (1, 2, 2)
+
+
+def test_a_pass_that_is_broken_off_counts(net, images):
+    def work():
+        def stop(*_):
+            raise ValueError("enough")
+
+        handle = net.last_act.register_forward_hook(stop)
+        with pytest.raises(ValueError, match="enough"):
+            net(images)
+        handle.remove()
+
+    counts = counts_of(work, net, images)
+    assert (counts.forwards, counts.images, counts.tail_rows) == (1, 2, 0)
+
+
+def test_the_forward_of_the_model_without_a_call_is_seen_at_its_last_layer_alone(net, images):
+    counts = counts_of(lambda: net.forward(images), net, images)
+    assert (counts.forwards, counts.images, counts.tail_rows, counts.flops) == (0, 0, 2, 2 * PASS)
+
+
+def test_a_copy_that_the_work_makes_is_not_the_model(net, images):
+    counts = counts_of(lambda: copy.deepcopy(net)(images), net, images)
+    assert (counts.forwards, counts.images, counts.tail_rows) == (0, 0, 0)
 
 
 def test_rows_through_the_last_layer_alone(net, images):
@@ -93,6 +145,14 @@ READS = {
     "inverse": lambda x: torch.linalg.inv(x[0]),
     "equal": lambda x: torch.equal(x, x + 1),
     "unique": lambda x: x.unique(),
+    "unique rows": lambda x: x[0, 0].unique(dim=0),
+    "unique neighbours": lambda x: x.unique_consecutive(),
+    "unique rows beside each other": lambda x: x[0, 0].unique_consecutive(dim=0),
+    "bincount": lambda x: torch.bincount(torch.arange(5)),
+    "eig": lambda x: torch.linalg.eig(x[0, 0]),
+    "eigvals": lambda x: torch.linalg.eigvals(x[0, 0]),
+    "pinv": lambda x: torch.linalg.pinv(x[0, 0]),
+    "lstsq": lambda x: torch.linalg.lstsq(x[0, 0], x[0, 1]),
     "repeat_interleave": lambda x: x[0].repeat_interleave(torch.ones(3, dtype=torch.long), 0),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from camzoo.timing import bench, memory
+from camzoo.timing import bench, memory, worker
+from camzoo.timing.samples import Case
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -97,6 +99,42 @@ def test_where_the_system_has_no_such_mark_nothing_is_made_up(tmp_path, monkeypa
     monkeypatch.setattr(memory, "CLEAR", tmp_path / "clear_refs")
     monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
     assert memory.baseline(CPU) is None
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "meta"])
+def test_what_the_process_holds_is_not_told_as_the_memory_of_another_device(device):
+    elsewhere = torch.device(device)
+    assert memory.settable(elsewhere)  # one process for all, since none is weighed
+    assert memory.baseline(elsewhere) is None
+    assert memory.peak(elsewhere, memory.baseline(elsewhere)) is None
+
+
+def test_on_another_device_the_bench_says_that_memory_was_not_measured(monkeypatch):
+    monkeypatch.setattr(memory, "baseline", functools.partial(elsewhere, memory.baseline))
+    monkeypatch.setattr(memory, "settable", functools.partial(elsewhere, memory.settable))
+    plan = worker.Plan(worker.Pass.MEMORY, Case("racing:net", layer="last_act", size=48), ("gradcam",), ("gradcam",))
+    lines = []
+    worker.run(plan, lines.append)
+    assert lines[-1] == {"kind": "memory", "contender": "gradcam", "peak_bytes": None, "forward_peak_bytes": None}
+
+
+def elsewhere(function, _device):
+    """A function as it is asked on a Mac's GPU."""
+    return function(torch.device("mps"))
+
+
+def test_on_a_gpu_the_allocator_tells_the_peak_beyond_what_was_held(monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: done.append(("synchronize", device)))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: done.append(("reset", device)))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: done.append(("held", device)) or 500)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: done.append(("most", device)) or 1700)
+    gpu = torch.device("cuda", 1)
+    before = memory.baseline(gpu)
+    assert before == 500
+    assert memory.peak(gpu, before) == 1200
+    names = ["synchronize", "reset", "held", "synchronize", "most"]  # nothing is read before the GPU is done
+    assert done == [(name, gpu) for name in names]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ MEASURED = ("camzoo", "adapters", "benchmarks/*.py")
 
 GPU = ("name", "driver_version", "power.limit")
 GPU_NOW = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
+UNTOLD = "not told by nvidia-smi"
 
 COLLECTION = "the garbage collector is off while a call and the passes beside it are timed, and runs between rounds"
 
@@ -103,12 +104,17 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
 
 
 def _nvidia(names: tuple[str, ...], device: torch.device) -> dict[str, str]:
-    """What nvidia-smi says of a GPU; nothing where it is not there."""
+    """What nvidia-smi says of a CUDA device, field by field: asked for all at once, it refuses all for one."""
     if device.type != "cuda":
         return {}
     which = f"--id=GPU-{torch.cuda.get_device_properties(device).uuid}"
-    values = _said("nvidia-smi", which, f"--query-gpu={','.join(names)}", "--format=csv,noheader").split(", ")
-    return dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
+    return {name: _field(_said("nvidia-smi", which, f"--query-gpu={name}", "--format=csv")) for name in names}
+
+
+def _field(told: str) -> str:
+    """The value of one field, which stands below its name; a complaint stands alone."""
+    _name, _, value = told.partition("\n")
+    return value.strip() or UNTOLD
 
 
 def _said(*command: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
@@ -22,8 +22,10 @@ aten = torch.ops.aten
 
 READS = frozenset(
     {
-        *(aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten.allclose, aten._unique2),
-        *(aten.repeat_interleave, aten._linalg_eigh, aten._linalg_svd, aten._linalg_check_errors),
+        *(aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten.allclose),
+        *(aten._unique2, aten.unique_dim, aten.unique_consecutive, aten.unique_dim_consecutive),
+        *(aten.repeat_interleave, aten.bincount, aten._linalg_check_errors),
+        *(aten._linalg_eigh, aten.linalg_eig, aten._linalg_svd, aten.linalg_pinv, aten.linalg_lstsq),
     }
 )
 """Operations whose result, its shape or its success the host has to know: each waits for a GPU."""
@@ -108,6 +110,10 @@ class _Reads(TorchFunctionMode):
 def count(work: Callable[[], Any], model: nn.Module, images: torch.Tensor) -> tuple[Counts, Any]:
     """What one call does, and what it gives.
 
+    Passes and rows are seen by hooks, which run where a module is called. `model.forward(images)` goes past them, and
+    is no forward pass of this count: only its operations and the rows of the last layer are counted. Wrapping
+    `forward` would change the class or, in copies of the model such as the tail's, what they run.
+
     Args:
         work: the call.
         model: the model that it runs; a copy of it that the work makes for itself is not seen as the model.
@@ -157,22 +163,29 @@ def _watched(model: nn.Module, last: nn.Module, device: torch.device) -> Iterato
     """Counts for a while; hooks and wrappers are gone afterwards."""
     tally = Tally()
 
-    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        rows = len(inputs[0]) if inputs and isinstance(inputs[0], torch.Tensor) else 0
-        if module is model:
+    def enter(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if module is model:  # and not a copy of it, which has the hook as well
             tally.forwards += 1
-            tally.images += rows
+            tally.images += _rows(*inputs, *named.values())
+
+    def enter_last(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         if module is last:
-            tally.tail_rows += rows
+            tally.tail_rows += _rows(*inputs, *named.values())
 
     with ExitStack() as stack:
-        handle = register_module_forward_pre_hook(enter)
-        stack.callback(handle.remove)
+        for module, hook in ((model, enter), (last, enter_last)):
+            handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+            stack.callback(handle.remove)
         stack.enter_context(_engine(tally))
         stack.enter_context(_debugged(tally) if device.type == "cuda" else _Operations(tally))
         if device.type == "cpu":
             stack.enter_context(_Reads(tally))
         yield tally
+
+
+def _rows(*given: Any) -> int:
+    """The rows of the first tensor among the arguments of a module, whether they are named or not."""
+    return next((len(each) for each in given if isinstance(each, torch.Tensor) and each.ndim), 0)
 
 
 @contextmanager

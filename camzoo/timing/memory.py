@@ -1,5 +1,8 @@
 """The most memory held at a time: PyTorch's allocator on a GPU, the resident set of the process on a CPU.
 
+Of other devices nothing is told: what the process holds is not what the device holds, and the allocator of MPS keeps no
+peak.
+
 Where the mark of the resident peak cannot be set back, what is weighed needs a process of its own: see `highest`.
 """
 
@@ -20,8 +23,11 @@ PEAK, NOW = "VmHWM", "VmRSS"
 
 
 def settable(device: torch.device) -> bool:
-    """Sets the mark of the peak back, and says whether that is possible: one process can then weigh several calls."""
-    if device.type == "cuda":
+    """Sets the mark of the peak back, and says whether that is possible: one process can then weigh several calls.
+
+    That is asked of a CPU alone; elsewhere no call needs a process of its own.
+    """
+    if device.type != "cpu":
         return True
     try:
         CLEAR.write_text("5")
@@ -31,7 +37,7 @@ def settable(device: torch.device) -> bool:
 
 
 def baseline(device: torch.device) -> int | None:
-    """Bytes held now; from here on the peak is watched. None where the system does not tell.
+    """Bytes held now; from here on the peak is watched. None where the system or the device does not tell.
 
     On a CPU the mark is reset through `clear_refs`. Memory that the process freed and its allocator kept is held: what
     fits into it is not seen, so that the first call of a kind tells most.
@@ -40,7 +46,7 @@ def baseline(device: torch.device) -> int | None:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
-    return _resident(NOW) if settable(device) else None
+    return _resident(NOW) if device.type == "cpu" and settable(device) else None
 
 
 def peak(device: torch.device, before: int | None) -> int | None:
