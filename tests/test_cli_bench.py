@@ -88,6 +88,17 @@ def test_the_table_has_places_figures_and_reasons(camzoo, asked, tmp_path):
     assert "the case: time" in err
 
 
+def test_too_few_samples_are_shown_without_a_place_or_an_interval(camzoo, tmp_path, monkeypatch):
+    few = row("layercam", 1.0)
+    run = Run((row("gradcam", 1.1), replace(few, samples=few.samples[:5])), "camzoo bench", {})
+    monkeypatch.setattr(bench, "bench", lambda *_a, **_k: record.save(run, tmp_path / "bench.json") and run)
+    _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path)
+    line = next(line for line in out.splitlines() if "layercam" in line)
+    assert line.split()[0] == "layercam"
+    assert "too few samples to rank: 5 in 1 process" in line
+    assert "[" not in line
+
+
 def test_figures_and_files_are_named_and_there(camzoo, asked, tmp_path):
     _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path / "out")
     for name in ("cost.png", "memory.png", "pareto.png", "bench.json"):
@@ -106,6 +117,23 @@ def test_every_combination_is_a_case(camzoo, asked, tmp_path):
         "racing:net", "random", "x", 1, 48, "float32", "cpu", Scope.MAP, seed=3, channels_last=True
     )
     assert {case.dtype for case in request.cases} == {"float32", "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--processes", 1), True),
+        (("--rounds", 1), True),
+        (("--rounds", 2), False),
+        (("--quick",), False),
+        (("--plan", "--processes", 1), False),
+    ],
+)
+def test_too_few_samples_for_places_are_said_before_the_run(words, said, camzoo, asked, tmp_path):
+    code, _, err = camzoo("--model", "racing:net", "--out", tmp_path / "out", *words)
+    assert code == 0
+    assert err.startswith("camzoo: too few samples for places (") == said
+    assert len(err.splitlines()) == 1 + said
 
 
 def test_what_is_asked_for_is_passed_on(camzoo, asked, tmp_path):

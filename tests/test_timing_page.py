@@ -60,6 +60,13 @@ def test_a_table_of_contenders_by_model(text) -> None:
     assert "| `legrad` |  | not offered |" in lines
 
 
+def test_too_few_samples_have_a_figure_and_no_place() -> None:
+    lines = page([run(row("gradcam", 1.1, NET), row("scorecam", 90.0, NET, rounds=1))]).splitlines()
+    assert any(re.fullmatch(r"\| `scorecam` \| \(\d+\.\d(\\\*)?\) too few samples to rank \|", line) for line in lines)
+    assert any(re.match(r"\| not ranked \| `scorecam` \| \d+\.\d(\\\*)? \|", line) for line in lines)
+    assert any(line.startswith("- `scorecam`: too few samples to rank: 3 in 3 processes (net") for line in lines)
+
+
 def test_each_library_is_held_against_camzoo_by_paired_ratios(text) -> None:
     _, _, after = text.partition("by paired ratios within each round:")
     table = after.partition("<details>")[0]

@@ -73,8 +73,11 @@ def bench(
         raise unknown("extent for --check", check, ("quick", "full"))
     cases = _cases(model or [""], weights, layer, device, batch, size, dtype, scope, channels_last, seed)
     names = contenders.expand(methods or ([] if own else QUICK if quick else METHODS), own or ())
-    few = CALIBRATION_ROUNDS if plan else QUICK_ROUNDS if quick else bench_.ROUNDS
-    run = _measured(bench_.Request(cases, tuple(names), rounds or few, processes, check == "full"), out, resume)
+    usual = CALIBRATION_ROUNDS if plan else QUICK_ROUNDS if quick else bench_.ROUNDS
+    request = bench_.Request(cases, tuple(names), rounds or usual, processes, check == "full")
+    if not plan:  # which has no need of places
+        _few(request)
+    run = _measured(request, out, resume)
     _ranking(run)
     _busy(run)
     if plan:
@@ -131,6 +134,18 @@ def _numbers(option: str, text: str) -> list[int]:
     if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
         raise RequestError(f"{option} takes whole numbers above 0, as in {option} 1,8; not {text!r}")
     return [int(part) for part in parts]
+
+
+def _few(request: Request) -> None:
+    """A word, before anything is measured, where there will be too few samples for places."""
+    from camzoo.timing import statistics
+
+    if not statistics.enough(request.rounds * request.processes, request.processes):
+        print(
+            f"camzoo: too few samples for places ({request.rounds} in each process, processes: {request.processes}): "
+            f"they take {statistics.FEWEST_SAMPLES} in all and {statistics.FEWEST_PROCESSES} processes",
+            file=sys.stderr,
+        )
 
 
 def _measured(request: Request, out: Path, resume: bool) -> Run:
@@ -199,7 +214,7 @@ def _told(ranked: Ranked) -> Sequence[str]:
     if summary:
         first = words.seconds(summary.first) if summary.first is not None else ""
         noisy = "*" if summary.noisy else ""
-        figures = [words.interval(summary.forwards) + noisy, words.seconds(summary.seconds), first]
+        figures = [words.cost(summary) + noisy, words.seconds(summary.seconds), first]
     return (
         str(ranked.place or ""),
         row.contender,

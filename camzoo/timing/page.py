@@ -23,8 +23,8 @@ HEAD = """# What an explanation costs
 The unit is one forward pass of the same model on the same images, timed right before and right after each call: 1.07
 means 7 % more than the prediction alone. Every figure is a median with its 95 % interval. Only maps that
 [the check](conformance.md) finds equal to the paper's are ranked. *(2.7) differs, known*: measured, and not ranked
-because it is not the same map. A star: the interquartile range is above 10 % of the median. A tie: the interval of the
-ratio covers 1, or the gap is under 3 %.
+because it is not the same map. *Too few samples*: fewer than 6, or all of one process. A star: the interquartile range
+is above 10 % of the median. A tie: the interval of the ratio covers 1, or the gap is under 3 %.
 [How the numbers are taken](../benchmarks/README.md).
 """
 
@@ -91,7 +91,7 @@ def _cost(ranked: Ranked) -> str:
         return str(ranked.row.outcome)
     noisy = "\\*" if ranked.summary.noisy else ""
     if ranked.place is None:
-        why = "too noisy" if ranked.summary.noise > statistics.REFUSED else ranked.row.verdict or "not checked"
+        why = ranked.why.partition(":")[0]
         return f"({words.number(ranked.summary.forwards.middle)}{noisy}) {_text(why)}"
     return words.interval(ranked.summary.forwards) + noisy
 
@@ -151,7 +151,7 @@ def _line(ranked: Ranked) -> list[str]:
     if found:
         low, high = map(words.number, found.quartiles)
         first = words.seconds(found.first) if found.first is not None else ""
-        timed = [words.interval(found.forwards) + ("\\*" if found.noisy else ""), f"{low} to {high}"]
+        timed = [words.cost(found) + ("\\*" if found.noisy else ""), f"{low} to {high}"]
         timed += [words.number(found.p95), words.seconds(found.seconds), first, f"{found.count} in {found.processes}"]
     if counts:
         flops = words.number(counts.flops / counts.flops_of_forward) if counts.flops_of_forward else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from camzoo.timing.statistics import Interval
+from camzoo.timing import statistics
+from camzoo.timing.statistics import Interval, Summary
 
 KIB = 1024
 
@@ -19,6 +20,12 @@ def number(value: float) -> str:
 def interval(found: Interval) -> str:
     """A figure with its interval: 1.07 [1.05, 1.10]."""
     return f"{number(found.middle)} [{number(found.low)}, {number(found.high)}]"
+
+
+def cost(found: Summary) -> str:
+    """The cost in forward passes: with its interval, but for too few samples, which do not have one to rely on."""
+    enough = statistics.enough(found.count, found.processes)
+    return interval(found.forwards) if enough else number(found.forwards.middle)
 
 
 def seconds(value: float) -> str:
