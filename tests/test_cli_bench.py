@@ -10,7 +10,7 @@ import pytest
 
 from camzoo import cli
 from camzoo.timing import bench, record
-from camzoo.timing.samples import Case, Counts, Outcome, Row, Run, Sample, Scope
+from camzoo.timing.samples import NOT_REACHED, Case, Counts, Outcome, Row, Run, Sample, Scope
 
 CASE = Case("racing:net", layer="last_act", size=48)
 
@@ -185,6 +185,16 @@ def test_comparing_ends_with_1_where_something_has_become_slower(cost, code, wor
     assert found == code
     assert f"gradcam: {word}" in out
     assert "the smallest slowdown of one row that is found nine times in ten at this noise is" in out
+
+
+def test_what_an_interrupted_run_did_not_reach_is_not_lost(camzoo, tmp_path):
+    old = saved(tmp_path / "old", row("gradcam", 1.0), row("layercam", 1.0))
+    lost = Row(CASE, "layercam", "layercam", "camzoo", Outcome.FAILED, NOT_REACHED)
+    new = Run((row("gradcam", 1.0), lost), "camzoo bench", {"cores": 2}, finished=False)
+    code, out, _ = camzoo("--compare", old, record.save(new, tmp_path / "new" / "bench.json"))
+    assert code == 0
+    assert "the new run was interrupted" in out
+    assert "layercam: not reached, the new run ended before it was timed" in out
 
 
 def test_other_machines_are_said(camzoo, tmp_path):

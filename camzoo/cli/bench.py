@@ -266,6 +266,8 @@ def _compare(old: Path, new: Path) -> None:
     before, after = record.load(old), record.load(new)
     for difference in comparing.differences(before, after):
         print(f"not alike: {difference}")
+    for line in comparing.unfinished(before, after):
+        print(line)
     changes = comparing.compare(before, after)
     for change in changes:
         print(change)

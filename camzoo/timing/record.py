@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from camzoo.errors import RequestError
-from camzoo.timing.samples import Case, Counts, Outcome, Row, Run, Sample, Scope
+from camzoo.timing.samples import NOT_REACHED, Case, Counts, Outcome, Row, Run, Sample, Scope
 
 SCHEMA_VERSION = 1
 FILE, LINES = "bench.json", "samples.jsonl"
@@ -99,7 +99,7 @@ def _row(case: Case, identity: tuple[str, ...], lines: Sequence[Line]) -> Row:
         measured |= {name: line[name] for name in MEASURED & line.keys()}
     plain = measured | {
         "outcome": measured.get("outcome", Outcome.OK if of["sample"] else Outcome.FAILED),
-        "reason": measured.get("reason", "" if of["sample"] else "the run ended before it was timed"),
+        "reason": measured.get("reason", "" if of["sample"] else NOT_REACHED),
         "first": [line["seconds"] for line in of["first"]],
         "warmups": [line["warmups"] for line in of["first"]],
         "samples": {name: [line[name] for line in of["sample"]] for name in SAMPLE},

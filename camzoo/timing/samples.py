@@ -17,6 +17,10 @@ class Scope(enum.StrEnum):
     """What a user gets: a full-size array on the host, 0 to 1."""
 
 
+NOT_REACHED = "the run ended before it was timed"
+"""The reason of a row that an interrupted run did not come to."""
+
+
 class Outcome(enum.StrEnum):
     """What became of one contender in one case."""
 
@@ -151,6 +155,11 @@ class Row:
     forward_peak_bytes: int | None = None
     distance: float | None = None
     reference: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether its run came to time it, and did not end before."""
+        return self.reason != NOT_REACHED
 
 
 @dataclass(frozen=True, slots=True)
