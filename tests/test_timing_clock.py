@@ -50,6 +50,55 @@ def test_the_result_is_let_go_after_the_clock_was_read(now):
     assert now[0] == 5.0
 
 
+class Cuda:
+    """Stands in for `torch.cuda`: what it was asked for, in order; a wait lets the clock move by a second."""
+
+    def __init__(self, hands):
+        self.hands, self.order = hands, []
+
+    def synchronize(self, device):
+        self.order.append(("wait", device))
+        self.hands[0] += 1.0
+
+    def current_stream(self, device):
+        return f"the stream of {device}"
+
+    def Event(self, enable_timing):
+        assert enable_timing
+        return Event(self)
+
+
+class Event:
+    """Stands in for a CUDA event; a quarter of a second lies between two."""
+
+    def __init__(self, cuda):
+        self.cuda = cuda
+
+    def record(self, stream=None):
+        self.cuda.order.append(("event", stream))
+
+    def elapsed_time(self, _end):
+        return 250.0  # milliseconds
+
+
+def test_events_are_on_the_stream_of_the_device_and_inside_the_waits(now, monkeypatch):
+    device, cuda = torch.device("cuda:1"), Cuda(now)
+    monkeypatch.setattr(clock.torch, "cuda", cuda)
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: cuda.order.append(("clock", now[0])) or now[0])
+    timing = clock.timed(lambda: cuda.order.append(("work", None)), device)
+    event = ("event", "the stream of cuda:1")
+    assert cuda.order == [
+        ("wait", device),
+        ("clock", 1.0),
+        event,
+        ("work", None),
+        event,
+        ("wait", device),
+        ("clock", 2.0),
+    ]
+    assert timing == clock.Timing(1.0, 0.25)
+
+
 def warm(seconds, **limits):
     calls = iter(seconds)
     return clock.steady(lambda: next(calls), **limits)

@@ -47,15 +47,17 @@ def synchronise(device: torch.device) -> None:
 
 def timed(work: Callable[[], Any], device: torch.device) -> Timing:
     """The time of one call. What it gives is let go after the clock was read."""
-    count = 2 if device.type == "cuda" else 0
+    # The stream is that of the device, which need not be the current one: an event takes the current device's unasked.
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+    count = 0 if stream is None else 2
     events = [torch.cuda.Event(enable_timing=True) for _ in range(count)]  # type: ignore[no-untyped-call]
     synchronise(device)
     began = time.perf_counter()
     for event in events[:1]:
-        event.record()
+        event.record(stream)
     result = work()
     for event in events[1:]:
-        event.record()
+        event.record(stream)
     synchronise(device)
     seconds = time.perf_counter() - began
     del result
