@@ -99,6 +99,14 @@ def test_too_few_samples_are_shown_without_a_place_or_an_interval(camzoo, tmp_pa
     assert "[" not in line
 
 
+def test_calls_that_never_became_alike_are_told(camzoo, tmp_path, monkeypatch):
+    rows = [row("gradcam", 1.1, alike=(True,) * 3), row("layercam", 1.0, alike=(True, False, True))]
+    run = Run((*rows, row("fem", 1.0)), "camzoo bench", {})
+    monkeypatch.setattr(bench, "bench", lambda *_a, **_k: record.save(run, tmp_path / "bench.json") and run)
+    _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path)
+    assert "calls never became alike before the clock ran in 1 of 2 rows: layercam\n" in out
+
+
 def test_figures_and_files_are_named_and_there(camzoo, asked, tmp_path):
     _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path / "out")
     for name in ("cost.png", "memory.png", "pareto.png", "bench.json"):

@@ -105,26 +105,37 @@ def warm(seconds, **limits):
 
 
 def test_calls_that_are_alike_at_once_take_six_after_the_first():
-    assert warm([0.5] + [0.1] * 20) == (0.5, 6)
+    assert warm([0.5] + [0.1] * 20) == (0.5, 6, True)
 
 
 def test_calls_go_on_while_they_get_faster():
     falling = [0.5, 0.4, 0.3, 0.2, 0.15, 0.12, 0.1]
-    first, calls = warm(falling + [0.1] * 20, patience=100)
+    first, calls, alike = warm(falling + [0.1] * 20, patience=100)
     assert first == 0.5
     assert calls > 6
+    assert alike
 
 
 def test_one_odd_call_does_not_keep_it_cold():
-    assert warm([0.5, 0.1, 0.1, 0.3, 0.1, 0.1, 0.1]) == (0.5, 6)
+    assert warm([0.5, 0.1, 0.1, 0.3, 0.1, 0.1, 0.1]) == (0.5, 6, True)
 
 
 def test_calls_that_never_settle_end():
-    assert warm([2.0**-number for number in range(30)], most=9, patience=100) == (1.0, 9)
+    assert warm([2.0**-number for number in range(30)], most=9, patience=100) == (1.0, 9, False)
 
 
 def test_a_slow_contender_is_called_once():
-    assert warm([60.0, 60.0]) == (60.0, 0)
+    assert warm([60.0, 60.0]) == (60.0, 0, False)
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(0.4, 6), (0.6, 6), (0.8, 6), (1.0, 2), (2.0, 1), (3.0, 0)])
+def test_the_calls_of_a_judgement_are_made_where_twice_the_patience_holds_them(seconds, calls):
+    """Calls that could not be judged within it are not made longer for that."""
+    assert warm([seconds] * 20) == (seconds, calls, calls == 6)
+
+
+def test_patience_is_for_a_judgement_and_not_for_more_calls():
+    assert warm([0.6 - 0.05 * number for number in range(9)]) == (0.6, 6, False)
 
 
 def test_a_call_stands_between_two_of_its_unit(now):

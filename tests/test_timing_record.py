@@ -23,6 +23,7 @@ GOOD = Row(
     verdict="agrees",
     first=(0.5, 0.25),
     warmups=(6, 7),
+    alike=(True, False),
     samples=(Sample(0, 0, 0.1, 0.05), Sample(1, 0, 0.1 + 1e-17, 1 / 3, 0.09)),
     counts=COUNTS,
     peak_bytes=123,
@@ -112,6 +113,24 @@ def test_lines_become_a_row():
         distance=1e-6,
         reference="r",
     )
+
+
+def test_whether_calls_became_alike_is_kept():
+    lines = [line | ({"alike": False} if line["kind"] == "first" else {}) for line in LINES]
+    (row,) = record.rows([CASE], [NAME], lines)
+    assert row.alike == (False,)
+    assert row.unsettled
+
+
+def test_a_file_from_before_it_was_kept_whether_calls_became_alike_is_read(tmp_path):
+    path = record.save(RUN, tmp_path / "bench.json")
+    plain = json.loads(path.read_text())
+    for row in plain["rows"]:
+        del row["alike"]
+    path.write_text(json.dumps(plain))
+    first, *_ = record.load(path).rows
+    assert first == replace(GOOD, alike=())
+    assert not first.unsettled
 
 
 def test_an_outcome_says_why_and_the_samples_stay():

@@ -79,6 +79,7 @@ def bench(
         _few(request)
     run = _measured(request, out, resume)
     _ranking(run)
+    _unsettled(run)
     _busy(run)
     if plan:
         _plan(run, images)
@@ -224,6 +225,15 @@ def _told(ranked: Ranked) -> Sequence[str]:
         words.error(row.distance) if row.distance is not None else "",
         ranked.why or (f"tie: {', '.join(ranked.ties)}" if ranked.ties else ""),
     )
+
+
+def _unsettled(run: Run) -> None:
+    """A word where calls were still getting faster, or too slow to tell, when the clock began to run."""
+    told = [row for row in run.rows if row.alike]
+    names = list(dict.fromkeys(row.contender for row in told if row.unsettled))
+    if names:
+        count = sum(row.unsettled for row in told)
+        print(f"calls never became alike before the clock ran in {count} of {len(told)} rows: {', '.join(names)}")
 
 
 def _busy(run: Run) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from camzoo import native
 from camzoo.timing import comparing, rehearsal, scaling, statistics, words
 from camzoo.timing.comparing import Kind
-from camzoo.timing.samples import Case, Outcome, Run
+from camzoo.timing.samples import Case, Outcome, Row, Run
 from camzoo.timing.statistics import Ranked
 
 HEAD = """# What an explanation costs
@@ -226,7 +226,8 @@ def _trust(runs: Sequence[Run]) -> str:
 
 
 def _noise(run: Run) -> str:
-    measured = [statistics.summary(row) for row in run.rows if row.samples]
+    rows = [row for row in run.rows if row.samples]
+    measured = [statistics.summary(row) for row in rows]
     if not measured:
         return ""
     noisy = sum(found.noisy for found in measured)
@@ -234,7 +235,18 @@ def _noise(run: Run) -> str:
     return (
         f"- {_name(run)}: {len(measured)} of {len(run.rows)} rows were measured. The interquartile range is above 10 % "
         f"of the median in {noisy} of them, and above 25 %, so that no place is given, in {refused}."
+        f"{_warmth(rows)}"
     )
+
+
+def _warmth(rows: Sequence[Row]) -> str:
+    """How rows were warmed up before the clock ran."""
+    calls = [count for row in rows for count in row.warmups]
+    if not calls:
+        return ""
+    made = f" Before the clock ran there were {np.median(calls):.0f} calls after the first, {max(calls)} at the most"
+    told = [row.unsettled for row in rows if row.alike]
+    return f"{made}; in {sum(told)} of {len(told)} rows they never became alike." if told else f"{made}."
 
 
 def _rates(run: Run) -> str:

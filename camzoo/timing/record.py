@@ -102,6 +102,7 @@ def _row(case: Case, identity: tuple[str, ...], lines: Sequence[Line]) -> Row:
         "reason": measured.get("reason", "" if of["sample"] else NOT_REACHED),
         "first": [line["seconds"] for line in of["first"]],
         "warmups": [line["warmups"] for line in of["first"]],
+        "alike": [line["alike"] for line in of["first"] if "alike" in line],
         "samples": {name: [line[name] for line in of["sample"]] for name in SAMPLE},
     }
     return _read_row(case, dict(zip(("contender", "method", "backend"), identity, strict=True)) | plain)
@@ -181,6 +182,7 @@ def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
         "samples": tuple(samples),
         "first": tuple(values["first"]),
         "warmups": tuple(values["warmups"]),
+        "alike": tuple(values.get("alike", ())),  # earlier files lack it
         "counts": None if counts is None else Counts(**counts),
         "distance": None if distance is None else float(distance),
     }
