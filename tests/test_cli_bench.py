@@ -107,6 +107,18 @@ def test_calls_that_never_became_alike_are_told(camzoo, tmp_path, monkeypatch):
     assert "calls never became alike before the clock ran in 1 of 2 rows: layercam\n" in out
 
 
+def test_the_time_on_a_device_is_told_where_there_is_any(camzoo, tmp_path, monkeypatch):
+    larger = row("gradcam", 1.1, replace(CASE, batch=8))
+    on_device = replace(larger, samples=tuple(replace(each, device_seconds=0.0321) for each in larger.samples))
+    run = Run((row("gradcam", 1.1), on_device), "camzoo bench", {})
+    monkeypatch.setattr(bench, "bench", lambda *_a, **_k: record.save(run, tmp_path / "bench.json") and run)
+    _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path)
+    first, second = out.split(larger.case.name)
+    assert "device time" not in first
+    assert "device time" in second
+    assert "32.1 ms" in second
+
+
 def test_figures_and_files_are_named_and_there(camzoo, asked, tmp_path):
     _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path / "out")
     for name in ("cost.png", "memory.png", "pareto.png", "bench.json"):

@@ -84,6 +84,22 @@ def test_every_figure_of_every_row_is_folded_away(text) -> None:
     assert "| 45 in 3 | 1 | 1 | 1 | 1 | 0 | 586 KiB | 1.00 | 28.6 MiB | 2e-07 |" in line
 
 
+def test_the_time_on_a_device_is_told_where_there_is_any(text) -> None:
+    assert "device time" not in text
+    measured = row("gradcam", case=NET)
+    on_device = tuple(replace(each, device_seconds=0.0321) for each in measured.samples)
+    made = page([run(replace(measured, samples=on_device), row("fem", case=NET))]).splitlines()
+    at = next(line for line in made if line.startswith("| place")).split(" | ").index("device time")
+    cells = {cells[1]: cells for line in made if len(cells := line.split(" | ")) > at}
+    assert cells["`gradcam`"][at] == "32.1 ms"
+    assert cells["`fem`"][at] == ""
+
+
+def test_what_a_forward_pass_takes_is_told() -> None:
+    made = page([run(row("gradcam", case=NET, forward=0.05, within=0))])
+    assert "<summary>net 1x224 float32 cpu array: every figure; a forward pass takes 50.0 ms</summary>" in made
+
+
 def test_what_is_not_ranked_says_why_and_where(text) -> None:
     _, _, after = text.partition("## Not ranked, and why")
     assert "- `sscam`: out of memory: 44 GiB (net 1x224 float32 cpu array; other 1x224 float32 cpu array)" in after

@@ -52,3 +52,10 @@ def test_too_few_samples_have_no_interval() -> None:
     few, enough = (statistics.summary(row(processes=count)) for count in (1, 2))
     assert "[" not in words.cost(few)
     assert words.cost(enough) == words.interval(enough.forwards)
+
+
+def test_a_column_without_a_word_in_it_is_left_out() -> None:
+    head, full, empty = ["a", "b", "c"], [["1", "2", "3"], ["4", "", "6"]], [["1", "", "3"]]
+    assert words.filled("b", head, full) == [head, *full]
+    assert words.filled("b", head, empty) == [["a", "c"], ["1", "3"]]
+    assert words.filled("b", head, []) == [["a", "c"]]

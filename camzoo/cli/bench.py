@@ -190,19 +190,22 @@ def _progress() -> Iterator[Progress]:
 
 def _ranking(run: Run) -> None:
     """A table for each case: who has a place, and after them who has none, and why."""
-    from camzoo.timing import statistics
+    from camzoo.timing import statistics, words
 
     console = stdout()
+    head = ("", "contender", "forwards [95 %]", "seconds", "device time", "first", "memory", "passes", "distance", "")
     for case in run.cases:
+        lines = [_told(ranked) for ranked in statistics.ranking(run.of(case))]
+        titles, *cells = words.filled("device time", head, lines)
         table = Table(
-            *("", "contender", "forwards [95 %]", "seconds", "first", "memory", "passes", "distance", ""),
+            *titles,
             title=escape(case.name),
             title_justify="left",
             box=None,
             header_style="bold",
         )
-        for ranked in statistics.ranking(run.of(case)):
-            table.add_row(*map(escape, _told(ranked)))
+        for line in cells:
+            table.add_row(*map(escape, line))
         console.print(table)
 
 
@@ -211,11 +214,11 @@ def _told(ranked: Ranked) -> Sequence[str]:
     from camzoo.timing import words
 
     row, summary, counts = ranked.row, ranked.summary, ranked.row.counts
-    figures = ["", "", ""]
+    figures = ["", "", "", ""]
     if summary:
-        first = words.seconds(summary.first) if summary.first is not None else ""
+        times = (summary.seconds, summary.device_seconds, summary.first)
         noisy = "*" if summary.noisy else ""
-        figures = [words.cost(summary) + noisy, words.seconds(summary.seconds), first]
+        figures = [words.cost(summary) + noisy, *("" if each is None else words.seconds(each) for each in times)]
     return (
         str(ranked.place or ""),
         row.contender,

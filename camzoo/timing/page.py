@@ -138,21 +138,25 @@ def _sums(ratios: Mapping[str, Mapping[Case, statistics.Interval]]) -> str:
 
 
 def _detail(case: Case, ranked: Sequence[Ranked]) -> str:
-    head = ["place", "contender", "forward passes", "quartiles", "p95", "time", "first call", "samples"]
+    head = ["place", "contender", "forward passes", "quartiles", "p95", "time", "device time", "first call", "samples"]
     head += ["forwards", "images", "tail rows", "backwards", "syncs", "copied", "flops", "peak memory", "distance"]
-    table = _table(head, [_line(each) for each in ranked])
-    summary = f"{_text(case.name)}: every figure"
+    head, *lines = words.filled("device time", head, [_line(each) for each in ranked])
+    table = _table(head, lines)
+    units = [each.summary.forward for each in ranked if each.summary]
+    unit = f"; a forward pass takes {words.seconds(float(np.median(units)))}" if units else ""
+    summary = f"{_text(case.name)}: every figure{unit}"
     return f"<details><summary>{summary}</summary>\n\n{table}\n</details>\n"
 
 
 def _line(ranked: Ranked) -> list[str]:
     row, found, counts = ranked.row, ranked.summary, ranked.row.counts
-    timed, counted = [""] * 6, [""] * 7
+    timed, counted = [""] * 7, [""] * 7
     if found:
         low, high = map(words.number, found.quartiles)
-        first = words.seconds(found.first) if found.first is not None else ""
+        on_device, first = ("" if each is None else words.seconds(each) for each in (found.device_seconds, found.first))
         timed = [words.cost(found) + ("\\*" if found.noisy else ""), f"{low} to {high}"]
-        timed += [words.number(found.p95), words.seconds(found.seconds), first, f"{found.count} in {found.processes}"]
+        timed += [words.number(found.p95), words.seconds(found.seconds), on_device, first]
+        timed += [f"{found.count} in {found.processes}"]
     if counts:
         flops = words.number(counts.flops / counts.flops_of_forward) if counts.flops_of_forward else ""
         counted = [f"{n:,}" for n in (counts.forwards, counts.images, counts.tail_rows, counts.backwards)]

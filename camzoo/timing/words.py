@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from camzoo.timing import statistics
 from camzoo.timing.statistics import Interval, Summary
 
@@ -26,6 +28,14 @@ def cost(found: Summary) -> str:
     """The cost in forward passes: with its interval, but for too few samples, which do not have one to rely on."""
     enough = statistics.enough(found.count, found.processes)
     return interval(found.forwards) if enough else number(found.forwards.middle)
+
+
+def filled(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Head and lines of a table; the column of that title is left out where no line has anything in it."""
+    at = list(head).index(title)
+    if any(line[at] for line in lines):
+        return [list(line) for line in (head, *lines)]
+    return [[*line[:at], *line[at + 1 :]] for line in (head, *lines)]
 
 
 def seconds(value: float) -> str:
