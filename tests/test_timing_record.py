@@ -163,6 +163,25 @@ def test_a_line_that_was_cut_off_is_taken_away(tmp_path):
     assert record.read_lines(tmp_path)[-1] == {"kind": "after"}
 
 
+def test_a_line_that_was_cut_off_amid_a_letter_is_taken_away_and_no_other_touched(tmp_path, monkeypatch):
+    record.append(tmp_path, LINES[0])
+    path = tmp_path / record.LINES
+    whole = path.read_bytes()
+    path.write_bytes(whole + '{"reason": "\u00fc'.encode()[:-1])
+    monkeypatch.setattr(type(path), "write_text", lambda *_a, **_k: pytest.fail("it was written again"))
+    assert record.read_lines(tmp_path) == LINES[:1]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("distance", [math.inf, math.nan])
+def test_lines_are_plain_json_and_their_distances_come_back(tmp_path, distance):
+    record.append(tmp_path, LINES[0] | {"distance": distance})
+    text = (tmp_path / record.LINES).read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    (row,) = record.rows([CASE], [NAME], record.read_lines(tmp_path))
+    assert str(row.distance) == str(distance)
+
+
 def test_a_line_that_is_none_is_told(tmp_path):
     (tmp_path / record.LINES).write_text("{}\nnonsense\n{}\n")
     with pytest.raises(RequestError, match="cannot be read"):

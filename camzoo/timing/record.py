@@ -50,10 +50,10 @@ def read_lines(folder: Path) -> list[Line]:
     """
     path = folder / LINES
     try:
-        text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
+        text = path.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
         if whole != text:
-            path.write_text(whole, encoding="utf-8")
+            os.truncate(path, len(whole))  # what is whole is not written again, so that it cannot be lost
         return [json.loads(line) for line in whole.splitlines()]
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from None
@@ -64,7 +64,7 @@ def append(folder: Path, line: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LINES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps({name: _plain(value) for name, value in line.items()}, allow_nan=False) + "\n")
     except OSError as error:
         raise RequestError(f"{folder} cannot be written: {error.strerror or error}") from None
 
@@ -165,9 +165,13 @@ def case_of(plain: Mapping[str, Any]) -> Case:
 def _plain_row(row: Row, case: int) -> dict[str, Any]:
     plain = {name: getattr(row, name) for name in (field.name for field in fields(Row))}
     columns = {name: [getattr(sample, name) for sample in row.samples] for name in SAMPLE}
-    distance = row.distance if row.distance is None or math.isfinite(row.distance) else str(row.distance)
     counts = None if row.counts is None else asdict(row.counts)
-    return plain | {"case": case, "samples": columns, "counts": counts, "distance": distance}
+    return plain | {"case": case, "samples": columns, "counts": counts, "distance": _plain(row.distance)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: an infinite distance, or one that is no number, in words."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
