@@ -249,6 +249,7 @@ def test_ctrl_c_says_how_to_go_on(camzoo, monkeypatch, tmp_path):
         (("--own", "racing:gradcam"), "racing:gradcam=gradcam"),
         (("--device", "gpu"), "no device 'gpu'"),
         (("--compare", "nowhere", "nothing"), "nowhere holds no benchmark"),
+        (("--compare", "old", "new", "--channels-last", "--rounds", "9"), "leave out --channels-last, --rounds"),
         (("--resume",), "leave --resume out"),
     ],
 )

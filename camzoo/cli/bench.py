@@ -39,6 +39,7 @@ DTYPES = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16", "bfloat16
 
 @app.command()
 def bench(
+    context: typer.Context,
     model: Annotated[list[str] | None, typer.Option(help="As for compare; several times for several models.")] = None,
     weights: WeightsOption = None,
     layer: Annotated[str | None, typer.Option(help="Dotted name; `camzoo layers` lists them.")] = None,
@@ -63,6 +64,7 @@ def bench(
 ) -> None:
     """Measure what explanations cost: in forward passes of the same model, in seconds and in bytes."""
     if compare:
+        _alone("compare", context)
         _compare(*compare)
         return
     from camzoo.timing import bench as bench_
@@ -270,6 +272,19 @@ def _files(run: Run, out: Path) -> list[Path]:
         paths.append(out / f"{name}.png")
         paths[-1].write_bytes(figures.png(draw(run)))
     return [*paths, out / record.FILE, out / record.LINES]
+
+
+def _alone(name: str, context: typer.Context) -> None:
+    """Refuses other options beside one that measures nothing.
+
+    Raises:
+        RequestError: there are some.
+    """
+    sources = {other: context.get_parameter_source(other) for other in context.params if other != name}
+    given = [other for other, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        options = ", ".join(f"--{other.replace('_', '-')}" for other in given)
+        raise RequestError(f"--{name} reads two runs and measures nothing: leave out {options}")
 
 
 def _compare(old: Path, new: Path) -> None:
