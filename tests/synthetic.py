@@ -55,6 +55,7 @@ def row(contender: str = "gradcam", cost: float = 1.1, case: Case | None = None,
         verdict="agrees",
         first=(0.3,) * noise.get("processes", PROCESSES),
         warmups=(6,) * noise.get("processes", PROCESSES),
+        alike=(True,) * noise.get("processes", PROCESSES),
         samples=samples(cost, np.random.default_rng(seed), **noise),
         counts=Counts(1, 1, 1, 1, 0, 600_000, 8_000_000_000, 8_000_000_000),
         peak_bytes=30_000_000,
@@ -68,7 +69,7 @@ def row(contender: str = "gradcam", cost: float = 1.1, case: Case | None = None,
 def failed(contender: str, outcome: Outcome, reason: str = "", case: Case | None = None) -> Row:
     """A row without a sample."""
     made = row(contender, case=case)
-    bare = {"verdict": "", "first": (), "warmups": (), "samples": (), "counts": None, "peak_bytes": None}
+    bare = {"verdict": "", "first": (), "warmups": (), "alike": (), "samples": (), "counts": None, "peak_bytes": None}
     return replace(made, outcome=outcome, reason=reason, distance=None, reference="", **bare)
 
 

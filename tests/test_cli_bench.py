@@ -10,7 +10,7 @@ import pytest
 
 from camzoo import cli
 from camzoo.timing import bench, record
-from camzoo.timing.samples import Case, Counts, Outcome, Row, Run, Sample, Scope
+from camzoo.timing.samples import NOT_REACHED, Case, Counts, Outcome, Row, Run, Sample, Scope
 
 CASE = Case("racing:net", layer="last_act", size=48)
 
@@ -88,6 +88,37 @@ def test_the_table_has_places_figures_and_reasons(camzoo, asked, tmp_path):
     assert "the case: time" in err
 
 
+def test_too_few_samples_are_shown_without_a_place_or_an_interval(camzoo, tmp_path, monkeypatch):
+    few = row("layercam", 1.0)
+    run = Run((row("gradcam", 1.1), replace(few, samples=few.samples[:5])), "camzoo bench", {})
+    monkeypatch.setattr(bench, "bench", lambda *_a, **_k: record.save(run, tmp_path / "bench.json") and run)
+    _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path)
+    line = next(line for line in out.splitlines() if "layercam" in line)
+    assert line.split()[0] == "layercam"
+    assert "too few samples to rank: 5 in 1 process" in line
+    assert "[" not in line
+
+
+def test_calls_that_never_became_alike_are_told(camzoo, tmp_path, monkeypatch):
+    rows = [row("gradcam", 1.1, alike=(True,) * 3), row("layercam", 1.0, alike=(True, False, True))]
+    run = Run((*rows, row("fem", 1.0)), "camzoo bench", {})
+    monkeypatch.setattr(bench, "bench", lambda *_a, **_k: record.save(run, tmp_path / "bench.json") and run)
+    _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path)
+    assert "calls never became alike before the clock ran in 1 of 2 rows: layercam\n" in out
+
+
+def test_the_time_on_a_device_is_told_where_there_is_any(camzoo, tmp_path, monkeypatch):
+    larger = row("gradcam", 1.1, replace(CASE, batch=8))
+    on_device = replace(larger, samples=tuple(replace(each, device_seconds=0.0321) for each in larger.samples))
+    run = Run((row("gradcam", 1.1), on_device), "camzoo bench", {})
+    monkeypatch.setattr(bench, "bench", lambda *_a, **_k: record.save(run, tmp_path / "bench.json") and run)
+    _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path)
+    first, second = out.split(larger.case.name)
+    assert "device time" not in first
+    assert "device time" in second
+    assert "32.1 ms" in second
+
+
 def test_figures_and_files_are_named_and_there(camzoo, asked, tmp_path):
     _, out, _ = camzoo("--model", "racing:net", "--out", tmp_path / "out")
     for name in ("cost.png", "memory.png", "pareto.png", "bench.json"):
@@ -106,6 +137,23 @@ def test_every_combination_is_a_case(camzoo, asked, tmp_path):
         "racing:net", "random", "x", 1, 48, "float32", "cpu", Scope.MAP, seed=3, channels_last=True
     )
     assert {case.dtype for case in request.cases} == {"float32", "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--processes", 1), True),
+        (("--rounds", 1), True),
+        (("--rounds", 2), False),
+        (("--quick",), False),
+        (("--plan", "--processes", 1), False),
+    ],
+)
+def test_too_few_samples_for_places_are_said_before_the_run(words, said, camzoo, asked, tmp_path):
+    code, _, err = camzoo("--model", "racing:net", "--out", tmp_path / "out", *words)
+    assert code == 0
+    assert err.startswith("camzoo: too few samples for places (") == said
+    assert len(err.splitlines()) == 1 + said
 
 
 def test_what_is_asked_for_is_passed_on(camzoo, asked, tmp_path):
@@ -159,6 +207,16 @@ def test_comparing_ends_with_1_where_something_has_become_slower(cost, code, wor
     assert "the smallest slowdown of one row that is found nine times in ten at this noise is" in out
 
 
+def test_what_an_interrupted_run_did_not_reach_is_not_lost(camzoo, tmp_path):
+    old = saved(tmp_path / "old", row("gradcam", 1.0), row("layercam", 1.0))
+    lost = Row(CASE, "layercam", "layercam", "camzoo", Outcome.FAILED, NOT_REACHED)
+    new = Run((row("gradcam", 1.0), lost), "camzoo bench", {"cores": 2}, finished=False)
+    code, out, _ = camzoo("--compare", old, record.save(new, tmp_path / "new" / "bench.json"))
+    assert code == 0
+    assert "the new run was interrupted" in out
+    assert "layercam: not reached, the new run ended before it was timed" in out
+
+
 def test_other_machines_are_said(camzoo, tmp_path):
     old, new = (saved(tmp_path / name, row("gradcam", 1.0), cpu=name) for name in ("old", "new"))
     code, out, _ = camzoo("--compare", old, new)
@@ -191,6 +249,7 @@ def test_ctrl_c_says_how_to_go_on(camzoo, monkeypatch, tmp_path):
         (("--own", "racing:gradcam"), "racing:gradcam=gradcam"),
         (("--device", "gpu"), "no device 'gpu'"),
         (("--compare", "nowhere", "nothing"), "nowhere holds no benchmark"),
+        (("--compare", "old", "new", "--channels-last", "--rounds", "9"), "leave out --channels-last, --rounds"),
         (("--resume",), "leave --resume out"),
     ],
 )

@@ -45,7 +45,7 @@ def here(monkeypatch):
 
     monkeypatch.setattr(bench, "_process", process)
     monkeypatch.setattr(worker.gc, "collect", lambda: 0)
-    monkeypatch.setattr(worker.clock, "steady", lambda call: (call(), 0))
+    monkeypatch.setattr(worker.clock, "steady", lambda call: (call(), 0, False))
     monkeypatch.setattr(conditions, "commit", lambda: "abc1234")  # the code may be worked on while this runs
     return ran
 
@@ -60,7 +60,7 @@ def test_every_contender_has_its_samples_or_a_reason(here, tmp_path):
             assert Counter((each.process, each.round) for each in row.samples) == {
                 (process, number): 1 for process in range(2) for number in range(3)
             }
-            assert len(row.first) == len(row.warmups) == 2
+            assert len(row.first) == len(row.warmups) == len(row.alike) == 2
             assert row.counts.images == case.batch
         assert (wrong.outcome, wrong.verdict) == (Outcome.OK, "differs, new")
         assert (exhausted.outcome, exhausted.samples) == (Outcome.OUT_OF_MEMORY, ())

@@ -9,7 +9,7 @@ from synthetic import ENVIRONMENT, failed, row, run
 
 from camzoo.timing import comparing
 from camzoo.timing.comparing import Kind
-from camzoo.timing.samples import Case, Outcome
+from camzoo.timing.samples import NOT_REACHED, Case, Outcome
 
 SEEDS = 150
 
@@ -69,6 +69,14 @@ def test_a_regression_fails_a_comparison_and_says_by_how_much() -> None:
 
 
 WRONG = {"verdict": "differs, new", "verdict_reason": "unexplained"}
+UNREACHED = failed("gradcam", Outcome.FAILED, NOT_REACHED)
+
+
+def broken(seed: int, cost: float = 1.1):
+    """A row that ran out of memory amid its rounds."""
+    return row(seed=seed, cost=cost, outcome=Outcome.OUT_OF_MEMORY, reason="44 GiB")
+
+
 CASES = {
     "out of memory now": (
         row(),
@@ -88,6 +96,13 @@ CASES = {
         "not offered: x",
     ),
     "noisy": (row(within=0.4), row(cost=3, seed=1), Kind.NOISY, "% of the median"),
+    "out of memory in both, after some samples": (broken(0), broken(1, 3), Kind.NEITHER, "out of memory: 44 GiB"),
+    "noisy, and wrong before": (row(within=0.4, **WRONG), row(cost=3, seed=1), Kind.NOISY, "% of the median"),
+    "noisy, and wrong now": (row(), row(within=0.4, seed=1, **WRONG), Kind.LOST, "and says 'differs, new'"),
+    "one sample": (row(processes=1, rounds=1), row(cost=3), Kind.FEW, "1 in 1 process in the old run"),
+    "one process now": (row(), row(processes=1, cost=3), Kind.FEW, "15 in 1 process in the new run"),
+    "not reached now": (row(), UNREACHED, Kind.NOT_REACHED, "the new run ended before it was timed"),
+    "not reached before": (UNREACHED, row(), Kind.NOT_REACHED, "the old run ended before it was timed"),
 }
 
 
@@ -98,6 +113,24 @@ def test_what_else_can_become_of_a_row(name) -> None:
     assert change.kind is kind
     assert why in change.why
     assert change.worse is (kind in (Kind.LOST, Kind.REGRESSION))
+
+
+def test_there_is_a_ratio_only_where_both_runs_measured_to_the_end() -> None:
+    assert only(row(), broken(1)).ratio is None
+    assert only(broken(0), broken(1)).ratio is None
+
+
+def test_a_changed_verdict_is_told_beside_the_noise() -> None:
+    change = only(row(within=0.4, **WRONG), row(seed=1))
+    assert change.why.startswith("the check said 'differs, new', and says 'agrees'; the interquartile range is ")
+
+
+def test_an_interrupted_run_is_named() -> None:
+    whole, cut = run(row()), run(row(), finished=False)
+    assert comparing.unfinished(whole, whole) == []
+    for old, new, sides in ((cut, whole, ["old"]), (whole, cut, ["new"]), (cut, cut, ["old", "new"])):
+        lines = comparing.unfinished(old, new)
+        assert [line.partition(" run was interrupted")[0].removeprefix("the ") for line in lines] == sides
 
 
 def test_rows_that_are_missing_on_one_side_are_named() -> None:

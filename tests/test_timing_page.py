@@ -60,6 +60,13 @@ def test_a_table_of_contenders_by_model(text) -> None:
     assert "| `legrad` |  | not offered |" in lines
 
 
+def test_too_few_samples_have_a_figure_and_no_place() -> None:
+    lines = page([run(row("gradcam", 1.1, NET), row("scorecam", 90.0, NET, rounds=1))]).splitlines()
+    assert any(re.fullmatch(r"\| `scorecam` \| \(\d+\.\d(\\\*)?\) too few samples to rank \|", line) for line in lines)
+    assert any(re.match(r"\| not ranked \| `scorecam` \| \d+\.\d(\\\*)? \|", line) for line in lines)
+    assert any(line.startswith("- `scorecam`: too few samples to rank: 3 in 3 processes (net") for line in lines)
+
+
 def test_each_library_is_held_against_camzoo_by_paired_ratios(text) -> None:
     _, _, after = text.partition("by paired ratios within each round:")
     table = after.partition("<details>")[0]
@@ -77,6 +84,22 @@ def test_every_figure_of_every_row_is_folded_away(text) -> None:
     assert "| 45 in 3 | 1 | 1 | 1 | 1 | 0 | 586 KiB | 1.00 | 28.6 MiB | 2e-07 |" in line
 
 
+def test_the_time_on_a_device_is_told_where_there_is_any(text) -> None:
+    assert "device time" not in text
+    measured = row("gradcam", case=NET)
+    on_device = tuple(replace(each, device_seconds=0.0321) for each in measured.samples)
+    made = page([run(replace(measured, samples=on_device), row("fem", case=NET))]).splitlines()
+    at = next(line for line in made if line.startswith("| place")).split(" | ").index("device time")
+    cells = {cells[1]: cells for line in made if len(cells := line.split(" | ")) > at}
+    assert cells["`gradcam`"][at] == "32.1 ms"
+    assert cells["`fem`"][at] == ""
+
+
+def test_what_a_forward_pass_takes_is_told() -> None:
+    made = page([run(row("gradcam", case=NET, forward=0.05, within=0))])
+    assert "<summary>net 1x224 float32 cpu array: every figure; a forward pass takes 50.0 ms</summary>" in made
+
+
 def test_what_is_not_ranked_says_why_and_where(text) -> None:
     _, _, after = text.partition("## Not ranked, and why")
     assert "- `sscam`: out of memory: 44 GiB (net 1x224 float32 cpu array; other 1x224 float32 cpu array)" in after
@@ -90,6 +113,14 @@ def test_the_measured_false_alarm_rate_is_told(text) -> None:
     assert re.search(r"a slowdown of 10% was found in \d+ \(\d+\.\d%\)", text)
     assert "12 of 15 rows were measured." in text
     assert "above 10 % of the median in 4 of them, and above 25 %, so that no place is given, in 2." in text
+
+
+def test_calls_that_never_became_alike_are_told() -> None:
+    warm, cold = row("gradcam", case=NET), row("layercam", case=NET, alike=(True, False, True), warmups=(6, 12, 6))
+    said = "Before the clock ran there were 6 calls after the first, 12 at the most"
+    assert f"{said}; in 1 of 2 rows they never became alike." in page([run(warm, cold)])
+    earlier = [replace(each, alike=()) for each in (warm, cold)]
+    assert f"{said}.\n" in page([run(*earlier)])
 
 
 def test_what_it_was_measured_with_is_told(text) -> None:

@@ -49,3 +49,10 @@ def test_a_plan_is_one_line() -> None:
     samples = tuple(Sample(0, number, 0.36, 1.0) for number in range(3))
     (plan,) = planning.plan(run(row("scorecam", samples=samples, first=(), peak_bytes=2 * 1024**3)), 50_000)
     assert str(plan) == "scorecam: 50,000 images cost 5.00 h (5.00 h to 5.00 h), 2.00 GiB beyond the model"
+
+
+def test_a_plan_needs_no_places() -> None:
+    """A short calibration, of one process as well, says what it costs and not why it is not ranked."""
+    (plan,) = planning.plan(run(row(processes=1, rounds=3)))
+    assert plan.why == ""
+    assert plan.seconds is not None

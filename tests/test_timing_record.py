@@ -23,6 +23,7 @@ GOOD = Row(
     verdict="agrees",
     first=(0.5, 0.25),
     warmups=(6, 7),
+    alike=(True, False),
     samples=(Sample(0, 0, 0.1, 0.05), Sample(1, 0, 0.1 + 1e-17, 1 / 3, 0.09)),
     counts=COUNTS,
     peak_bytes=123,
@@ -114,6 +115,24 @@ def test_lines_become_a_row():
     )
 
 
+def test_whether_calls_became_alike_is_kept():
+    lines = [line | ({"alike": False} if line["kind"] == "first" else {}) for line in LINES]
+    (row,) = record.rows([CASE], [NAME], lines)
+    assert row.alike == (False,)
+    assert row.unsettled
+
+
+def test_a_file_from_before_it_was_kept_whether_calls_became_alike_is_read(tmp_path):
+    path = record.save(RUN, tmp_path / "bench.json")
+    plain = json.loads(path.read_text())
+    for row in plain["rows"]:
+        del row["alike"]
+    path.write_text(json.dumps(plain))
+    first, *_ = record.load(path).rows
+    assert first == replace(GOOD, alike=())
+    assert not first.unsettled
+
+
 def test_an_outcome_says_why_and_the_samples_stay():
     line = {"kind": "outcome", "case": 0, "contender": "x:y=gradcam", "outcome": "out of memory", "reason": "too much"}
     (row,) = record.rows([CASE], [NAME], [*LINES, line])
@@ -142,6 +161,25 @@ def test_a_line_that_was_cut_off_is_taken_away(tmp_path):
     assert path.read_text() == whole
     record.append(tmp_path, {"kind": "after"})
     assert record.read_lines(tmp_path)[-1] == {"kind": "after"}
+
+
+def test_a_line_that_was_cut_off_amid_a_letter_is_taken_away_and_no_other_touched(tmp_path, monkeypatch):
+    record.append(tmp_path, LINES[0])
+    path = tmp_path / record.LINES
+    whole = path.read_bytes()
+    path.write_bytes(whole + '{"reason": "\u00fc'.encode()[:-1])
+    monkeypatch.setattr(type(path), "write_text", lambda *_a, **_k: pytest.fail("it was written again"))
+    assert record.read_lines(tmp_path) == LINES[:1]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("distance", [math.inf, math.nan])
+def test_lines_are_plain_json_and_their_distances_come_back(tmp_path, distance):
+    record.append(tmp_path, LINES[0] | {"distance": distance})
+    text = (tmp_path / record.LINES).read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    (row,) = record.rows([CASE], [NAME], record.read_lines(tmp_path))
+    assert str(row.distance) == str(distance)
 
 
 def test_a_line_that_is_none_is_told(tmp_path):

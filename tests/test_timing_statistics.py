@@ -130,6 +130,17 @@ def test_ranking_places_what_is_cheaper_beyond_doubt() -> None:
     assert found[2].ties == ()
 
 
+def test_rows_without_a_common_round_are_no_tie() -> None:
+    def part(name: str, *processes: int):
+        samples = [replace(each, process=number) for number in processes for each in exact([1.0, 1.01, 1.02])]
+        return row(name, samples=tuple(samples))
+
+    found = {each.row.contender: each.ties for each in statistics.ranking([part("a", 0, 1), part("b", 2, 3)])}
+    assert found == {"a": (), "b": ()}
+    found = {each.row.contender: each.ties for each in statistics.ranking([part("a", 0, 1), part("b", 1, 2)])}
+    assert found == {"a": ("b",), "b": ("a",)}
+
+
 UNRANKED = {
     "differs": (row("a", verdict="differs, known", verdict_reason="centred"), "differs, known: centred"),
     "unchecked": (row("b", verdict=""), "not checked"),
@@ -137,6 +148,10 @@ UNRANKED = {
     "failed": (failed("d", Outcome.FAILED), "failed"),
     "noisy": (row("e", within=0.4), "too noisy to rank"),
     "no samples": (row("f", samples=()), "no samples yet"),
+    "one sample": (row("g", processes=1, rounds=1), "too few samples to rank: 1 in 1 process"),
+    "one process": (row("h", processes=1), "too few samples to rank: 15 in 1 process"),
+    "one round": (row("i", rounds=1), "too few samples to rank: 3 in 3 processes"),
+    "wrong, and few": (row("j", processes=1, verdict=""), "not checked"),
 }
 
 
@@ -148,6 +163,11 @@ def test_what_is_not_ranked_says_why_and_is_not_dropped(kind) -> None:
     assert last.place is None
     assert why in last.why
     assert (last.summary is None) == (not bad.samples)
+
+
+@pytest.mark.parametrize(("processes", "rounds"), [(2, 3), (3, 2), (6, 1)])
+def test_six_samples_in_two_processes_are_enough_for_a_place(processes, rounds) -> None:
+    assert statistics.why_not_ranked(row(processes=processes, rounds=rounds, within=0.01)) == ""
 
 
 def test_a_wrong_map_that_is_cheap_takes_no_place_from_others() -> None:
@@ -165,6 +185,7 @@ def test_noise_is_flagged_before_it_is_refused() -> None:
     assert not calm.noisy
     assert noisy.noisy
     assert statistics.why_not_ranked(row(within=0.12)) == ""
+    assert statistics.noise(row(within=0.12)) == noisy.noise
 
 
 def test_a_power_law_is_found() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from synthetic import row
 
-from camzoo.timing import words
+from camzoo.timing import statistics, words
 from camzoo.timing.statistics import Interval
 
 NUMBERS = {
@@ -45,3 +46,16 @@ def test_words(write, value, text) -> None:
 
 def test_an_interval() -> None:
     assert words.interval(Interval(3046.2, 2999.6, 3100)) == "3,046 [3,000, 3,100]"
+
+
+def test_too_few_samples_have_no_interval() -> None:
+    few, enough = (statistics.summary(row(processes=count)) for count in (1, 2))
+    assert "[" not in words.cost(few)
+    assert words.cost(enough) == words.interval(enough.forwards)
+
+
+def test_a_column_without_a_word_in_it_is_left_out() -> None:
+    head, full, empty = ["a", "b", "c"], [["1", "2", "3"], ["4", "", "6"]], [["1", "", "3"]]
+    assert words.filled("b", head, full) == [head, *full]
+    assert words.filled("b", head, empty) == [["a", "c"], ["1", "3"]]
+    assert words.filled("b", head, []) == [["a", "c"]]

@@ -81,7 +81,7 @@ def test_the_model_runs_right_before_and_right_after_each_call(monkeypatch):
         return lent(contender, *given)
 
     monkeypatch.setattr(worker.contenders, "lent", watched)
-    monkeypatch.setattr(worker.clock, "steady", lambda call: (call(), 0))
+    monkeypatch.setattr(worker.clock, "steady", lambda call: (call(), 0, False))
     told(Pass.TIME, ("gradcam", "eigencam"), rounds=2)
     calls = calls[3:]  # the model's first pass, and everybody's first call
     assert len(calls) == 12
@@ -91,7 +91,7 @@ def test_the_model_runs_right_before_and_right_after_each_call(monkeypatch):
 def test_the_collector_is_off_while_a_sample_is_taken(monkeypatch):
     seen = []
     monkeypatch.setattr(racing, "spend", lambda _seconds: seen.append(worker.gc.isenabled()))
-    monkeypatch.setattr(worker.clock, "steady", lambda call: (0.0, 0))
+    monkeypatch.setattr(worker.clock, "steady", lambda call: (0.0, 0, False))
     told(Pass.TIME, ("gradcam",), rounds=1)
     assert seen[-3:] == [False] * 3
     assert worker.gc.isenabled()
@@ -107,7 +107,7 @@ def hands(monkeypatch):
 
     monkeypatch.setattr(racing, "spend", spend)
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(clock, "steady", lambda call: (call(), 0))
+    monkeypatch.setattr(clock, "steady", lambda call: (call(), 0, False))
     return now
 
 

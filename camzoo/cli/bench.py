@@ -39,6 +39,7 @@ DTYPES = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16", "bfloat16
 
 @app.command()
 def bench(
+    context: typer.Context,
     model: Annotated[list[str] | None, typer.Option(help="As for compare; several times for several models.")] = None,
     weights: WeightsOption = None,
     layer: Annotated[str | None, typer.Option(help="Dotted name; `camzoo layers` lists them.")] = None,
@@ -63,6 +64,7 @@ def bench(
 ) -> None:
     """Measure what explanations cost: in forward passes of the same model, in seconds and in bytes."""
     if compare:
+        _alone("compare", context)
         _compare(*compare)
         return
     from camzoo.timing import bench as bench_
@@ -73,9 +75,13 @@ def bench(
         raise unknown("extent for --check", check, ("quick", "full"))
     cases = _cases(model or [""], weights, layer, device, batch, size, dtype, scope, channels_last, seed)
     names = contenders.expand(methods or ([] if own else QUICK if quick else METHODS), own or ())
-    few = CALIBRATION_ROUNDS if plan else QUICK_ROUNDS if quick else bench_.ROUNDS
-    run = _measured(bench_.Request(cases, tuple(names), rounds or few, processes, check == "full"), out, resume)
+    usual = CALIBRATION_ROUNDS if plan else QUICK_ROUNDS if quick else bench_.ROUNDS
+    request = bench_.Request(cases, tuple(names), rounds or usual, processes, check == "full")
+    if not plan:  # which has no need of places
+        _few(request)
+    run = _measured(request, out, resume)
     _ranking(run)
+    _unsettled(run)
     _busy(run)
     if plan:
         _plan(run, images)
@@ -133,6 +139,18 @@ def _numbers(option: str, text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def _few(request: Request) -> None:
+    """A word, before anything is measured, where there will be too few samples for places."""
+    from camzoo.timing import statistics
+
+    if not statistics.enough(request.rounds * request.processes, request.processes):
+        print(
+            f"camzoo: too few samples for places ({request.rounds} in each process, processes: {request.processes}): "
+            f"they take {statistics.FEWEST_SAMPLES} in all and {statistics.FEWEST_PROCESSES} processes",
+            file=sys.stderr,
+        )
+
+
 def _measured(request: Request, out: Path, resume: bool) -> Run:
     """The run; where it is interrupted, it is said how to go on."""
     from camzoo.timing import bench as bench_
@@ -174,19 +192,22 @@ def _progress() -> Iterator[Progress]:
 
 def _ranking(run: Run) -> None:
     """A table for each case: who has a place, and after them who has none, and why."""
-    from camzoo.timing import statistics
+    from camzoo.timing import statistics, words
 
     console = stdout()
+    head = ("", "contender", "forwards [95 %]", "seconds", "device time", "first", "memory", "passes", "distance", "")
     for case in run.cases:
+        lines = [_told(ranked) for ranked in statistics.ranking(run.of(case))]
+        titles, *cells = words.filled("device time", head, lines)
         table = Table(
-            *("", "contender", "forwards [95 %]", "seconds", "first", "memory", "passes", "distance", ""),
+            *titles,
             title=escape(case.name),
             title_justify="left",
             box=None,
             header_style="bold",
         )
-        for ranked in statistics.ranking(run.of(case)):
-            table.add_row(*map(escape, _told(ranked)))
+        for line in cells:
+            table.add_row(*map(escape, line))
         console.print(table)
 
 
@@ -195,11 +216,11 @@ def _told(ranked: Ranked) -> Sequence[str]:
     from camzoo.timing import words
 
     row, summary, counts = ranked.row, ranked.summary, ranked.row.counts
-    figures = ["", "", ""]
+    figures = ["", "", "", ""]
     if summary:
-        first = words.seconds(summary.first) if summary.first is not None else ""
+        times = (summary.seconds, summary.device_seconds, summary.first)
         noisy = "*" if summary.noisy else ""
-        figures = [words.interval(summary.forwards) + noisy, words.seconds(summary.seconds), first]
+        figures = [words.cost(summary) + noisy, *("" if each is None else words.seconds(each) for each in times)]
     return (
         str(ranked.place or ""),
         row.contender,
@@ -209,6 +230,15 @@ def _told(ranked: Ranked) -> Sequence[str]:
         words.error(row.distance) if row.distance is not None else "",
         ranked.why or (f"tie: {', '.join(ranked.ties)}" if ranked.ties else ""),
     )
+
+
+def _unsettled(run: Run) -> None:
+    """A word where calls were still getting faster, or too slow to tell, when the clock began to run."""
+    told = [row for row in run.rows if row.alike]
+    names = list(dict.fromkeys(row.contender for row in told if row.unsettled))
+    if names:
+        count = sum(row.unsettled for row in told)
+        print(f"calls never became alike before the clock ran in {count} of {len(told)} rows: {', '.join(names)}")
 
 
 def _busy(run: Run) -> None:
@@ -244,6 +274,19 @@ def _files(run: Run, out: Path) -> list[Path]:
     return [*paths, out / record.FILE, out / record.LINES]
 
 
+def _alone(name: str, context: typer.Context) -> None:
+    """Refuses other options beside one that measures nothing.
+
+    Raises:
+        RequestError: there are some.
+    """
+    sources = {other: context.get_parameter_source(other) for other in context.params if other != name}
+    given = [other for other, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        options = ", ".join(f"--{other.replace('_', '-')}" for other in given)
+        raise RequestError(f"--{name} reads two runs and measures nothing: leave out {options}")
+
+
 def _compare(old: Path, new: Path) -> None:
     """What has become slower or faster between two runs; 1 where something has become slower."""
     from camzoo.timing import comparing, record, rehearsal
@@ -251,6 +294,8 @@ def _compare(old: Path, new: Path) -> None:
     before, after = record.load(old), record.load(new)
     for difference in comparing.differences(before, after):
         print(f"not alike: {difference}")
+    for line in comparing.unfinished(before, after):
+        print(line)
     changes = comparing.compare(before, after)
     for change in changes:
         print(change)

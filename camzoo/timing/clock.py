@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 ALIKE = 0.05
 """By how much the medians of three calls and of the three before may differ once a contender is warm."""
+JUDGED = 6
+"""So many calls are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,17 @@ def synchronise(device: torch.device) -> None:
 
 def timed(work: Callable[[], Any], device: torch.device) -> Timing:
     """The time of one call. What it gives is let go after the clock was read."""
-    count = 2 if device.type == "cuda" else 0
+    # The stream is that of the device, which need not be the current one: an event takes the current device's unasked.
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+    count = 0 if stream is None else 2
     events = [torch.cuda.Event(enable_timing=True) for _ in range(count)]  # type: ignore[no-untyped-call]
     synchronise(device)
     began = time.perf_counter()
     for event in events[:1]:
-        event.record()
+        event.record(stream)
     result = work()
     for event in events[1:]:
-        event.record()
+        event.record(stream)
     synchronise(device)
     seconds = time.perf_counter() - began
     del result
@@ -97,25 +101,33 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def steady(call: Callable[[], float], most: int = 12, patience: float = 3.0) -> tuple[float, int]:
+def steady(call: Callable[[], float], most: int = 12, patience: float = 3.0) -> tuple[float, int, bool]:
     """Calls until the medians of the last three calls and of the three before are within 5 %.
+
+    That takes six calls after the first. Where `patience` ends before them, they are made nevertheless if at the pace
+    of the last call they end within twice as many seconds, as those of 0.8 s do. Slower ones are never judged.
 
     Args:
         call: makes one call on the timed path, and gives its seconds.
         most: how many calls to make after the first.
-        patience: seconds after which no further call is made.
+        patience: seconds after which no further call is made, but for those that a judgement needs.
 
     Returns:
-        The seconds of the very first call, and the number of calls after it.
+        The seconds of the very first call, the number of calls after it, and whether they became alike.
     """
     seconds = [call()]
-    while len(seconds) <= most and sum(seconds) < patience and not _alike(seconds[1:]):
+    while len(seconds) <= most and not _alike(seconds[1:]) and _affordable(seconds, patience):
         seconds.append(call())
-    return seconds[0], len(seconds) - 1
+    return seconds[0], len(seconds) - 1, _alike(seconds[1:])
+
+
+def _affordable(seconds: list[float], patience: float) -> bool:
+    lacking = JUDGED - len(seconds[1:])
+    return sum(seconds) < patience or (lacking > 0 and sum(seconds) + lacking * seconds[-1] < 2 * patience)
 
 
 def _alike(seconds: list[float]) -> bool:
-    if len(seconds) < 6:
+    if len(seconds) < JUDGED:
         return False
     before, last = statistics.median(seconds[-6:-3]), statistics.median(seconds[-3:])
     return abs(last - before) <= ALIKE * before

@@ -28,10 +28,14 @@ class Kind(enum.StrEnum):
     TIE = "tie"
     NOISY = "too noisy"
     """One side's interquartile range is above 25 % of its median: no word on it."""
+    FEW = "too few samples"
+    """One side has too few samples for an interval that could be relied on: no word on it."""
     LOST = "lost"
     """It was measured, or ranked, and is not any more."""
     FOUND = "found"
     """It is measured now, and was not before."""
+    NOT_REACHED = "not reached"
+    """One of the two runs was interrupted before it came to it."""
     ONLY_OLD = "only in the old run"
     ONLY_NEW = "only in the new run"
     NEITHER = "not measured in either"
@@ -45,7 +49,7 @@ class Change:
         case: the work.
         contender: who did it.
         kind: what became of it.
-        ratio: new over old cost in forward passes; None where one of them was not measured.
+        ratio: new over old cost in forward passes; None where one of them was not measured to its end.
         why: in words, where there is no ratio or more to say.
     """
 
@@ -81,26 +85,43 @@ def compare(old: Run, new: Run) -> list[Change]:
 def _change(old: Row | None, new: Row) -> Change:
     if old is None:
         return Change(new.case, new.contender, Kind.ONLY_NEW)
-    ratio = ratio_of(old, new) if old.samples and new.samples else None
-    kind, why = _kind(old, new, ratio)
+    both = all(row.outcome is Outcome.OK and row.samples for row in (old, new))
+    ratio = ratio_of(old, new) if both else None
+    kind, why = _measured(old, new, ratio) if ratio else _unmeasured(old, new)
     return Change(new.case, new.contender, kind, ratio, why)
 
 
-def _kind(old: Row, new: Row, ratio: Interval | None) -> tuple[Kind, str]:
+def _unmeasured(old: Row, new: Row) -> tuple[Kind, str]:
+    """What became of a row that at least one of the two runs did not measure to its end."""
+    for side, row in (("old", old), ("new", new)):
+        if not row.reached:
+            return Kind.NOT_REACHED, f"the {side} run ended before it was timed"
     was, now = statistics.why_not_ranked(old), statistics.why_not_ranked(new)
     if old.outcome is Outcome.OK and new.outcome is not Outcome.OK:
         return Kind.LOST, now
     if new.outcome is Outcome.OK and old.outcome is not Outcome.OK:
         return Kind.FOUND, f"was {was}"
-    if ratio is None:
-        return Kind.NEITHER, now
+    return Kind.NEITHER, now
+
+
+def _measured(old: Row, new: Row, ratio: Interval) -> tuple[Kind, str]:
+    """What became of a row that both runs measured: what the check says is certain, what it costs may be in doubt."""
+    said = ""
     if old.verdict != new.verdict:
         said = f"the check said {old.verdict or 'nothing'!r}, and says {new.verdict or 'nothing'!r}"
-        return (Kind.LOST if old.verdict == Verdict.AGREES and new.verdict else told(ratio)), said
-    noise = max(statistics.summary(row).noise for row in (old, new))
-    if noise > statistics.REFUSED:
-        return Kind.NOISY, f"the interquartile range is {noise:.0%} of the median"
-    return told(ratio), ""
+        if old.verdict == Verdict.AGREES and new.verdict:
+            return Kind.LOST, said
+    kind, doubt = _doubt(old, new) or (told(ratio), "")
+    return kind, "; ".join(filter(None, (said, doubt)))
+
+
+def _doubt(old: Row, new: Row) -> tuple[Kind, str] | None:
+    """Why the ratio of two rows says nothing; None where it does."""
+    for side, row in (("old", old), ("new", new)):
+        if few := statistics.few(row):
+            return Kind.FEW, f"{few} in the {side} run"
+    noise = max(map(statistics.noise, (old, new)))
+    return (Kind.NOISY, f"the interquartile range is {noise:.0%} of the median") if noise > statistics.REFUSED else None
 
 
 def told(ratio: Interval) -> Kind:
@@ -120,6 +141,16 @@ def ratio_of(old: Row, new: Row) -> Interval:
 def differences(old: Run, new: Run) -> list[str]:
     """What the two runs were not made alike with: machine, versions, flags; one line each."""
     return conditions.differences(old.environment, new.environment)
+
+
+def unfinished(old: Run, new: Run) -> list[str]:
+    """Which of the two runs was interrupted: one line each."""
+    runs = (("old", old), ("new", new))
+    return [
+        f"the {side} run was interrupted: what it did not reach is not compared"
+        for side, run in runs
+        if not run.finished
+    ]
 
 
 def overlap(one: Run, other: Run) -> tuple[int, int]:

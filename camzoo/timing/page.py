@@ -15,7 +15,7 @@ import numpy as np
 from camzoo import native
 from camzoo.timing import comparing, rehearsal, scaling, statistics, words
 from camzoo.timing.comparing import Kind
-from camzoo.timing.samples import Case, Outcome, Run
+from camzoo.timing.samples import Case, Outcome, Row, Run
 from camzoo.timing.statistics import Ranked
 
 HEAD = """# What an explanation costs
@@ -23,8 +23,8 @@ HEAD = """# What an explanation costs
 The unit is one forward pass of the same model on the same images, timed right before and right after each call: 1.07
 means 7 % more than the prediction alone. Every figure is a median with its 95 % interval. Only maps that
 [the check](conformance.md) finds equal to the paper's are ranked. *(2.7) differs, known*: measured, and not ranked
-because it is not the same map. A star: the interquartile range is above 10 % of the median. A tie: the interval of the
-ratio covers 1, or the gap is under 3 %.
+because it is not the same map. *Too few samples*: fewer than 6, or all of one process. A star: the interquartile range
+is above 10 % of the median. A tie: the interval of the ratio covers 1, or the gap is under 3 %.
 [How the numbers are taken](../benchmarks/README.md).
 """
 
@@ -91,7 +91,7 @@ def _cost(ranked: Ranked) -> str:
         return str(ranked.row.outcome)
     noisy = "\\*" if ranked.summary.noisy else ""
     if ranked.place is None:
-        why = "too noisy" if ranked.summary.noise > statistics.REFUSED else ranked.row.verdict or "not checked"
+        why = ranked.why.partition(":")[0]
         return f"({words.number(ranked.summary.forwards.middle)}{noisy}) {_text(why)}"
     return words.interval(ranked.summary.forwards) + noisy
 
@@ -138,21 +138,25 @@ def _sums(ratios: Mapping[str, Mapping[Case, statistics.Interval]]) -> str:
 
 
 def _detail(case: Case, ranked: Sequence[Ranked]) -> str:
-    head = ["place", "contender", "forward passes", "quartiles", "p95", "time", "first call", "samples"]
+    head = ["place", "contender", "forward passes", "quartiles", "p95", "time", "device time", "first call", "samples"]
     head += ["forwards", "images", "tail rows", "backwards", "syncs", "copied", "flops", "peak memory", "distance"]
-    table = _table(head, [_line(each) for each in ranked])
-    summary = f"{_text(case.name)}: every figure"
+    head, *lines = words.filled("device time", head, [_line(each) for each in ranked])
+    table = _table(head, lines)
+    units = [each.summary.forward for each in ranked if each.summary]
+    unit = f"; a forward pass takes {words.seconds(float(np.median(units)))}" if units else ""
+    summary = f"{_text(case.name)}: every figure{unit}"
     return f"<details><summary>{summary}</summary>\n\n{table}\n</details>\n"
 
 
 def _line(ranked: Ranked) -> list[str]:
     row, found, counts = ranked.row, ranked.summary, ranked.row.counts
-    timed, counted = [""] * 6, [""] * 7
+    timed, counted = [""] * 7, [""] * 7
     if found:
         low, high = map(words.number, found.quartiles)
-        first = words.seconds(found.first) if found.first is not None else ""
-        timed = [words.interval(found.forwards) + ("\\*" if found.noisy else ""), f"{low} to {high}"]
-        timed += [words.number(found.p95), words.seconds(found.seconds), first, f"{found.count} in {found.processes}"]
+        on_device, first = ("" if each is None else words.seconds(each) for each in (found.device_seconds, found.first))
+        timed = [words.cost(found) + ("\\*" if found.noisy else ""), f"{low} to {high}"]
+        timed += [words.number(found.p95), words.seconds(found.seconds), on_device, first]
+        timed += [f"{found.count} in {found.processes}"]
     if counts:
         flops = words.number(counts.flops / counts.flops_of_forward) if counts.flops_of_forward else ""
         counted = [f"{n:,}" for n in (counts.forwards, counts.images, counts.tail_rows, counts.backwards)]
@@ -226,7 +230,8 @@ def _trust(runs: Sequence[Run]) -> str:
 
 
 def _noise(run: Run) -> str:
-    measured = [statistics.summary(row) for row in run.rows if row.samples]
+    rows = [row for row in run.rows if row.samples]
+    measured = [statistics.summary(row) for row in rows]
     if not measured:
         return ""
     noisy = sum(found.noisy for found in measured)
@@ -234,7 +239,18 @@ def _noise(run: Run) -> str:
     return (
         f"- {_name(run)}: {len(measured)} of {len(run.rows)} rows were measured. The interquartile range is above 10 % "
         f"of the median in {noisy} of them, and above 25 %, so that no place is given, in {refused}."
+        f"{_warmth(rows)}"
     )
+
+
+def _warmth(rows: Sequence[Row]) -> str:
+    """How rows were warmed up before the clock ran."""
+    calls = [count for row in rows for count in row.warmups]
+    if not calls:
+        return ""
+    made = f" Before the clock ran there were {np.median(calls):.0f} calls after the first, {max(calls)} at the most"
+    told = [row.unsettled for row in rows if row.alike]
+    return f"{made}; in {sum(told)} of {len(told)} rows they never became alike." if told else f"{made}."
 
 
 def _rates(run: Run) -> str:

@@ -63,7 +63,7 @@ def plan(run: Run, images: int = IMAGES) -> list[Plan]:
 
 def _plan(row: Row, images: int) -> Plan:
     calls = math.ceil(images / row.case.batch)
-    why = statistics.why_not_ranked(row)
+    why = statistics.objection(row)
     if row.outcome is not Outcome.OK or not row.samples:
         return Plan(row.case, row.contender, images, calls, None, row.peak_bytes, why)
     groups = statistics.by_process(row.samples, "seconds")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from camzoo.errors import RequestError
-from camzoo.timing.samples import Case, Counts, Outcome, Row, Run, Sample, Scope
+from camzoo.timing.samples import NOT_REACHED, Case, Counts, Outcome, Row, Run, Sample, Scope
 
 SCHEMA_VERSION = 1
 FILE, LINES = "bench.json", "samples.jsonl"
@@ -50,10 +50,10 @@ def read_lines(folder: Path) -> list[Line]:
     """
     path = folder / LINES
     try:
-        text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
+        text = path.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
         if whole != text:
-            path.write_text(whole, encoding="utf-8")
+            os.truncate(path, len(whole))  # what is whole is not written again, so that it cannot be lost
         return [json.loads(line) for line in whole.splitlines()]
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from None
@@ -64,7 +64,7 @@ def append(folder: Path, line: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LINES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps({name: _plain(value) for name, value in line.items()}, allow_nan=False) + "\n")
     except OSError as error:
         raise RequestError(f"{folder} cannot be written: {error.strerror or error}") from None
 
@@ -99,9 +99,10 @@ def _row(case: Case, identity: tuple[str, ...], lines: Sequence[Line]) -> Row:
         measured |= {name: line[name] for name in MEASURED & line.keys()}
     plain = measured | {
         "outcome": measured.get("outcome", Outcome.OK if of["sample"] else Outcome.FAILED),
-        "reason": measured.get("reason", "" if of["sample"] else "the run ended before it was timed"),
+        "reason": measured.get("reason", "" if of["sample"] else NOT_REACHED),
         "first": [line["seconds"] for line in of["first"]],
         "warmups": [line["warmups"] for line in of["first"]],
+        "alike": [line["alike"] for line in of["first"] if "alike" in line],
         "samples": {name: [line[name] for line in of["sample"]] for name in SAMPLE},
     }
     return _read_row(case, dict(zip(("contender", "method", "backend"), identity, strict=True)) | plain)
@@ -164,9 +165,13 @@ def case_of(plain: Mapping[str, Any]) -> Case:
 def _plain_row(row: Row, case: int) -> dict[str, Any]:
     plain = {name: getattr(row, name) for name in (field.name for field in fields(Row))}
     columns = {name: [getattr(sample, name) for sample in row.samples] for name in SAMPLE}
-    distance = row.distance if row.distance is None or math.isfinite(row.distance) else str(row.distance)
     counts = None if row.counts is None else asdict(row.counts)
-    return plain | {"case": case, "samples": columns, "counts": counts, "distance": distance}
+    return plain | {"case": case, "samples": columns, "counts": counts, "distance": _plain(row.distance)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: an infinite distance, or one that is no number, in words."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
@@ -181,6 +186,7 @@ def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
         "samples": tuple(samples),
         "first": tuple(values["first"]),
         "warmups": tuple(values["warmups"]),
+        "alike": tuple(values.get("alike", ())),  # earlier files lack it
         "counts": None if counts is None else Counts(**counts),
         "distance": None if distance is None else float(distance),
     }

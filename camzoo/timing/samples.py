@@ -17,6 +17,10 @@ class Scope(enum.StrEnum):
     """What a user gets: a full-size array on the host, 0 to 1."""
 
 
+NOT_REACHED = "the run ended before it was timed"
+"""The reason of a row that an interrupted run did not come to."""
+
+
 class Outcome(enum.StrEnum):
     """What became of one contender in one case."""
 
@@ -126,7 +130,8 @@ class Row:
         verdict: of the check, in its words (`camzoo.conformance.verdicts.Verdict`); "" where it was not checked.
         verdict_reason: why, where it does not agree.
         first: seconds of the very first call of each process, apart from the samples.
-        warmups: calls of each process after the first until they were stable.
+        warmups: calls of each process after the first before the clock ran.
+        alike: of each process whether its calls had become alike by then; empty where that was not kept.
         samples: every timed call.
         counts: what one call does.
         peak_bytes: the most memory held at a time during a call, beyond what was held before; measured by itself.
@@ -145,12 +150,23 @@ class Row:
     verdict_reason: str = ""
     first: tuple[float, ...] = ()
     warmups: tuple[int, ...] = ()
+    alike: tuple[bool, ...] = ()
     samples: tuple[Sample, ...] = field(default=(), repr=False)
     counts: Counts | None = None
     peak_bytes: int | None = None
     forward_peak_bytes: int | None = None
     distance: float | None = None
     reference: str = ""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether in some process its calls never became alike before the clock ran, as far as that was kept."""
+        return not all(self.alike)
+
+    @property
+    def reached(self) -> bool:
+        """Whether its run came to time it, and did not end before."""
+        return self.reason != NOT_REACHED
 
 
 @dataclass(frozen=True, slots=True)

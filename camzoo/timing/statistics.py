@@ -27,6 +27,8 @@ NOTICED = 1.03
 """A gap below 3 % is a tie, however sure it is."""
 FLAGGED, REFUSED = 0.10, 0.25
 """Interquartile range over median: above the first a row is marked as noisy, above the second it gets no place."""
+FEWEST_SAMPLES, FEWEST_PROCESSES = 6, 2
+"""Below either, equal contenders are told apart too often: one process does not know how far processes are apart."""
 CLEAR = 0.9
 """Where so many rounds of every process are on one side, hardly one draw in 100,000 has its median on the other."""
 SEED = 0
@@ -58,6 +60,7 @@ class Summary:
         processes: fresh processes that they come from.
         forwards: median cost in forward passes, with its interval.
         quartiles: of the cost in forward passes.
+        noise: its interquartile range over its median.
         p95: its 95th percentile.
         seconds: median of the wall clock.
         forward: median seconds of a forward pass beside it.
@@ -69,17 +72,12 @@ class Summary:
     processes: int
     forwards: Interval
     quartiles: tuple[float, float]
+    noise: float
     p95: float
     seconds: float
     forward: float
     first: float | None
     device_seconds: float | None
-
-    @property
-    def noise(self) -> float:
-        """Interquartile range over median."""
-        low, high = self.quartiles
-        return (high - low) / self.forwards.middle
 
     @property
     def noisy(self) -> bool:
@@ -96,7 +94,7 @@ class Ranked:
         summary: its figures; None where there are no samples.
         place: one more than the number of rows that are cheaper beyond doubt; None where it is not ranked.
         why: why it is not ranked.
-        ties: contenders with a place that it cannot be told apart from.
+        ties: contenders with a place that it was measured beside and cannot be told apart from.
     """
 
     row: Row
@@ -134,15 +132,37 @@ def summary(row: Row) -> Summary:
     on_device = [sample.device_seconds for sample in row.samples if sample.device_seconds is not None]
     return Summary(
         count=len(row.samples),
-        processes=len({sample.process for sample in row.samples}),
+        processes=_processes(row),
         forwards=interval(float(np.median(forwards)), medians(by_process(row.samples))),
         quartiles=(low, high),
+        noise=noise(row),
         p95=p95,
         seconds=float(np.median([sample.seconds for sample in row.samples])),
         forward=float(np.median([sample.forward for sample in row.samples])),
         first=float(np.median(row.first)) if row.first else None,
         device_seconds=float(np.median(on_device)) if on_device else None,
     )
+
+
+def noise(row: Row) -> float:
+    """Interquartile range over median of the cost in forward passes."""
+    low, middle, high = np.quantile([sample.forwards for sample in row.samples], (0.25, 0.5, 0.75))
+    return float((high - low) / middle)
+
+
+def enough(samples: int, processes: int) -> bool:
+    """Whether so many samples, from so many processes, have an interval that can be relied on."""
+    return samples >= FEWEST_SAMPLES and processes >= FEWEST_PROCESSES
+
+
+def few(row: Row) -> str:
+    """How many samples a row has where they are not enough, as in "3 in 1 process"; "" where they are."""
+    samples, processes = len(row.samples), _processes(row)
+    return "" if enough(samples, processes) else f"{samples} in {processes} process{'es' if processes != 1 else ''}"
+
+
+def _processes(row: Row) -> int:
+    return len({sample.process for sample in row.samples})
 
 
 def by_process(samples: Sequence[Sample], figure: str = "forwards") -> list[Values]:
@@ -228,6 +248,17 @@ def tie(ratio: Interval) -> bool:
 
 def why_not_ranked(row: Row) -> str:
     """Why a row gets no place among the others; "" where it gets one."""
+    if why := objection(row):
+        return why
+    if counted := few(row):
+        return f"too few samples to rank: {counted}"
+    if noise(row) > REFUSED:
+        return "too noisy to rank: the interquartile range is above 25 % of the median"
+    return ""
+
+
+def objection(row: Row) -> str:
+    """What speaks against a row however well it is measured; "" where nothing does."""
     if row.outcome is not Outcome.OK:
         return f"{row.outcome}: {row.reason}" if row.reason else str(row.outcome)
     if not row.samples:
@@ -235,9 +266,6 @@ def why_not_ranked(row: Row) -> str:
     if row.verdict != Verdict.AGREES:
         said = row.verdict or "not checked"
         return f"{said}: {row.verdict_reason}" if row.verdict_reason else said
-    low, middle, high = np.quantile([sample.forwards for sample in row.samples], (0.25, 0.5, 0.75))
-    if (high - low) / middle > REFUSED:
-        return "too noisy to rank: the interquartile range is above 25 % of the median"
     return ""
 
 
@@ -260,7 +288,8 @@ def ranking(rows: Sequence[Row]) -> list[Ranked]:
 
 
 def _placed(this: Ranked, good: Sequence[Ranked], signs: npt.NDArray[np.int_]) -> Ranked:
-    ties = [each.row.contender for each, sign in zip(good, signs, strict=True) if not sign and each is not this]
+    alike = [each.row for each, sign in zip(good, signs, strict=True) if not sign and each is not this]
+    ties = [row.contender for row in alike if _ratios(this.row, row)]  # without a common round nothing is known
     return replace(this, place=1 + int((signs > 0).sum()), ties=tuple(ties))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from camzoo.timing.statistics import Interval
+from collections.abc import Sequence
+
+from camzoo.timing import statistics
+from camzoo.timing.statistics import Interval, Summary
 
 KIB = 1024
 
@@ -19,6 +22,20 @@ def number(value: float) -> str:
 def interval(found: Interval) -> str:
     """A figure with its interval: 1.07 [1.05, 1.10]."""
     return f"{number(found.middle)} [{number(found.low)}, {number(found.high)}]"
+
+
+def cost(found: Summary) -> str:
+    """The cost in forward passes: with its interval, but for too few samples, which do not have one to rely on."""
+    enough = statistics.enough(found.count, found.processes)
+    return interval(found.forwards) if enough else number(found.forwards.middle)
+
+
+def filled(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Head and lines of a table; the column of that title is left out where no line has anything in it."""
+    at = list(head).index(title)
+    if any(line[at] for line in lines):
+        return [list(line) for line in (head, *lines)]
+    return [[*line[:at], *line[at + 1 :]] for line in (head, *lines)]
 
 
 def seconds(value: float) -> str:

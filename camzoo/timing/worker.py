@@ -194,8 +194,9 @@ def _time(plan: Plan, scene: Scene, tell: Tell) -> None:
     warm: dict[str, Contender] = {}
 
     def warm_up(contender: Contender, name: str) -> None:
-        first, warmups = clock.steady(lambda: _timed(contender, scene).seconds)
-        tell({"kind": "first", "contender": name, "process": plan.process, "seconds": first, "warmups": warmups})
+        first, warmups, alike = clock.steady(lambda: _timed(contender, scene).seconds)
+        found = {"seconds": first, "warmups": warmups, "alike": alike}
+        tell({"kind": "first", "contender": name, "process": plan.process, **found})
         warm[name] = contender
 
     def take(contender: Contender, name: str) -> None:
