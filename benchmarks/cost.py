@@ -110,8 +110,8 @@ def measure(cases: list[Case], rounds: int, device: torch.device) -> list[dict]:
     def call(case: Case) -> tuple[float, float]:
         """Seconds of the call, and of the forward passes beside it."""
         work = functools.partial(CALLS[case.call], model, images, case.layer, case.target)
-        timing, forward = clock.between(lambda: clock.timed(work, device), unit, device)
-        return timing.seconds, forward
+        timing, passes = clock.between(lambda: clock.timed(work, device), unit, device)
+        return timing.seconds, sum(passes) / 2
 
     calls = {case.name: functools.partial(call, case) for case in cases}
     for each in calls.values():

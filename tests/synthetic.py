@@ -38,7 +38,7 @@ def samples(
         for number in range(rounds):
             noise = away + generator.normal(0, within) + (0.4 if generator.random() < 0.05 else 0)
             beside = forward * np.exp(generator.normal(0, within))  # a machine that is slower is so for both
-            found.append(Sample(process, number, float(cost * beside * np.exp(noise)), float(beside)))
+            found.append(Sample(process, number, float(cost * beside * np.exp(noise)), (float(beside),) * 2))
     return tuple(found)
 
 

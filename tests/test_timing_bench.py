@@ -136,10 +136,30 @@ def test_what_was_interrupted_goes_on_and_loses_and_repeats_nothing(after, here,
     assert len(run.environment["before"]) == len(run.environment["after"]) == 2
 
 
+@pytest.mark.parametrize("at", [0, 9, 20])
+def test_ctrl_c_right_after_a_line_was_kept_repeats_nothing(at, here, tmp_path, monkeypatch):
+    append, kept = record.append, []
+
+    def interrupted(folder, line):
+        append(folder, line)
+        kept.append(line)
+        if len(kept) == at + 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(record, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.bench(REQUEST, tmp_path / "out")
+    run = bench.bench(REQUEST, tmp_path / "out", resume=True)
+    taken = [(each.process, each.round) for each in run.rows[0].samples]
+    assert sorted(taken) == [(process, number) for process in range(2) for number in range(3)]
+
+
 def test_a_run_that_is_done_is_read_when_it_is_resumed(here, tmp_path):
     first = bench.bench(REQUEST, tmp_path / "out")
     here.clear()
-    assert bench.bench(REQUEST, tmp_path / "out", resume=True).rows == first.rows
+    again = bench.bench(REQUEST, tmp_path / "out", resume=True)
+    assert again.rows == first.rows
+    assert len(again.environment["before"]) == len(again.environment["after"]) == 1  # no load where nothing ran
     assert here == []
 
 
@@ -233,9 +253,9 @@ def spoken(monkeypatch, tmp_path, lines, end=""):
 
 
 def test_a_process_is_heard_line_by_line(monkeypatch, tmp_path):
-    sample = {"kind": "sample", "contender": "gradcam"}
-    lines, ticks = spoken(monkeypatch, tmp_path, [AT, sample, AT, sample, DONE])
-    assert lines == [{"case": 1, **sample}] * 2
+    first, second = ({"kind": "sample", "contender": "gradcam", "round": number} for number in range(2))
+    lines, ticks = spoken(monkeypatch, tmp_path, [AT, first, AT, second, DONE])
+    assert lines == [{"case": 1, **first}, {"case": 1, **second}]
     assert ticks == ["gradcam"] * 2
 
 
@@ -356,7 +376,7 @@ def test_ctrl_c_in_the_middle_and_resume_with_real_processes(tmp_path):
     assert not record.load(tmp_path / "out").finished
 
     done = subprocess.run([*command, "--resume"], env=around, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # some failed
     assert samples.read_text().startswith(before)
     run = record.load(tmp_path / "out")
     assert run.finished

@@ -149,7 +149,7 @@ def test_a_call_stands_between_two_of_its_unit(now):
         order.append(("work", gc.isenabled()))
         now[0] += 5.0
 
-    assert clock.between(lambda: clock.timed(work, CPU), unit, CPU) == (clock.Timing(5.0), 2.0)
+    assert clock.between(lambda: clock.timed(work, CPU), unit, CPU) == (clock.Timing(5.0), (1.0, 3.0))
     assert order == ["unit", ("work", False), "unit"]
     assert gc.isenabled()
 

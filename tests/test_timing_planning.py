@@ -11,7 +11,7 @@ from camzoo.timing.samples import Case, Outcome, Sample
 
 
 def test_calls_times_mean_seconds_and_the_first() -> None:
-    samples = tuple(Sample(0, number, seconds, 1.0) for number, seconds in enumerate((1.0, 1.0, 4.0)))
+    samples = tuple(Sample(0, number, seconds, (1.0, 1.0)) for number, seconds in enumerate((1.0, 1.0, 4.0)))
     (plan,) = planning.plan(run(row(samples=samples, first=(9.0,), case=Case("net", batch=8))), 50_000)
     assert plan.calls == 6250
     assert plan.seconds.middle == pytest.approx(9 + 6250 * 2.0)  # the slow call is paid for: mean, not median
@@ -46,7 +46,7 @@ def test_the_cheapest_first_and_nothing_left_out() -> None:
 
 
 def test_a_plan_is_one_line() -> None:
-    samples = tuple(Sample(0, number, 0.36, 1.0) for number in range(3))
+    samples = tuple(Sample(0, number, 0.36, (1.0, 1.0)) for number in range(3))
     (plan,) = planning.plan(run(row("scorecam", samples=samples, first=(), peak_bytes=2 * 1024**3)), 50_000)
     assert str(plan) == "scorecam: 50,000 images cost 5.00 h (5.00 h to 5.00 h), 2.00 GiB beyond the model"
 

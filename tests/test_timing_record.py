@@ -24,7 +24,7 @@ GOOD = Row(
     first=(0.5, 0.25),
     warmups=(6, 7),
     alike=(True, False),
-    samples=(Sample(0, 0, 0.1, 0.05), Sample(1, 0, 0.1 + 1e-17, 1 / 3, 0.09)),
+    samples=(Sample(0, 0, 0.1, (0.05, 0.06)), Sample(1, 0, 0.1 + 1e-17, (1 / 3, 0.1), 0.09)),
     counts=COUNTS,
     peak_bytes=123,
     forward_peak_bytes=100,
@@ -91,7 +91,15 @@ LINES = [
     {"kind": "examined", "case": 0, "contender": "x:y=gradcam", "of_check": ["agrees", ""], "verdict": "agrees"}
     | {"verdict_reason": "", "distance": 1e-6, "reference": "r", "counts": dict.fromkeys(Counts.__slots__, 1)},
     {"kind": "first", "case": 0, "contender": "x:y=gradcam", "process": 0, "seconds": 2.0, "warmups": 3},
-    {"kind": "sample", "case": 0, "contender": "x:y=gradcam", "process": 0, "round": 0, "seconds": 1.0, "forward": 0.5}
+    {
+        "kind": "sample",
+        "case": 0,
+        "contender": "x:y=gradcam",
+        "process": 0,
+        "round": 0,
+        "seconds": 1.0,
+        "passes": [0.5, 0.6],
+    }
     | {"device_seconds": None},
     {"kind": "memory", "case": 0, "contender": "x:y=gradcam", "peak_bytes": 9, "forward_peak_bytes": 8},
 ]
@@ -106,7 +114,7 @@ def test_lines_become_a_row():
         verdict="agrees",
         first=(2.0,),
         warmups=(3,),
-        samples=(Sample(0, 0, 1.0, 0.5),),
+        samples=(Sample(0, 0, 1.0, (0.5, 0.6)),),
         counts=Counts(1, 1, 1, 1, 1, 1, 1, 1),
         peak_bytes=9,
         forward_peak_bytes=8,

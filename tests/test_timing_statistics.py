@@ -15,7 +15,9 @@ from camzoo.timing.statistics import Interval
 
 
 def exact(costs, process: int = 0, forward: float = 2.0) -> tuple[Sample, ...]:
-    return tuple(Sample(process, number, cost * forward, forward) for number, cost in enumerate(costs))
+    return tuple(
+        Sample(process, number, cost * forward, (0.5 * forward, 1.5 * forward)) for number, cost in enumerate(costs)
+    )
 
 
 def test_a_summary_is_that_of_the_ratios() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from camzoo.cli import ranking
 from camzoo.cli.application import DeviceOption, SeedOption, WeightsOption, app
 from camzoo.cli.asking import device_of
 from camzoo.cli.saying import stdout
@@ -23,7 +24,6 @@ from camzoo.errors import RequestError, unknown
 if TYPE_CHECKING:
     from camzoo.timing.bench import Progress, Request
     from camzoo.timing.samples import Case, Run
-    from camzoo.timing.statistics import Ranked
 
 METHODS = "gradcam@*,gradcam++@*,layercam@*,hirescam@*,xgradcam@*,eigencam@*,eigengradcam@*,ablationcam"
 """What is measured where nothing is named: whatever takes a few forward passes."""
@@ -31,6 +31,10 @@ METHODS = "gradcam@*,gradcam++@*,layercam@*,hirescam@*,xgradcam@*,eigencam@*,eig
 QUICK = "gradcam@*,gradcam++,gradcam++@torchcam,layercam,layercam@torchcam,hirescam@captum,eigencam,ablationcam"
 QUICK_ROUNDS, CALIBRATION_ROUNDS = 5, 3
 
+OWN = (
+    "Yours: package.module:thing=gradcam, called with (model, layer module, images, list of classes), gives rectified "
+    "maps (N, h, w); =gradcam/raw where they are signed."
+)
 BUSY = 0.25
 """Above which load for each core the machine is said to have been busy."""
 
@@ -44,7 +48,7 @@ def bench(
     weights: WeightsOption = None,
     layer: Annotated[str | None, typer.Option(help="Dotted name; `camzoo layers` lists them.")] = None,
     methods: Annotated[str | None, typer.Option(help="gradcam, gradcam@captum, *@torchcam, gradcam@*, *@* ...")] = None,
-    own: Annotated[list[str] | None, typer.Option(help="Yours: package.module:thing=gradcam, or =gradcam/raw.")] = None,
+    own: Annotated[list[str] | None, typer.Option(help=OWN)] = None,
     device: DeviceOption = "cpu",
     batch: Annotated[str, typer.Option(help="Images at a time, several with commas.")] = "1",
     size: Annotated[str, typer.Option(help="Pixels of a side, several with commas.")] = "224",
@@ -69,6 +73,7 @@ def bench(
         return
     from camzoo.timing import bench as bench_
     from camzoo.timing import contenders
+    from camzoo.timing.samples import Outcome
 
     device_of(device)
     if check not in ("quick", "full"):
@@ -80,12 +85,14 @@ def bench(
     if not plan:  # which has no need of places
         _few(request)
     run = _measured(request, out, resume)
-    _ranking(run)
+    ranking.show(run, stdout())
     _unsettled(run)
     _busy(run)
     if plan:
         _plan(run, images)
     print("wrote\n" + "\n".join(f"  {path}" for path in _files(run, out)))
+    if any(row.outcome in (Outcome.FAILED, Outcome.OUT_OF_MEMORY) for row in run.rows):
+        raise typer.Exit(1)
 
 
 def _cases(
@@ -119,7 +126,9 @@ def _cases(
     if scope not in ("both", *Scope):
         raise unknown("scope", scope, ("both", *Scope))
     ends = list(Scope) if scope == "both" else [Scope(scope)]
-    every = itertools.product(named, kinds, _numbers("--batch", batch), _numbers("--size", size), ends)
+    every = itertools.product(
+        named, kinds, _numbers("--batch", batch, "1,8"), _numbers("--size", size, "224,448"), ends
+    )
     cases = (
         Case(model, weights, layer, count, pixels, DTYPES[kind], device, end, seed, channels_last)
         for model, kind, count, pixels, end in every
@@ -127,7 +136,7 @@ def _cases(
     return tuple(dict.fromkeys(cases))
 
 
-def _numbers(option: str, text: str) -> list[int]:
+def _numbers(option: str, text: str, example: str) -> list[int]:
     """Whole numbers with commas between them.
 
     Raises:
@@ -135,7 +144,7 @@ def _numbers(option: str, text: str) -> list[int]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
-        raise RequestError(f"{option} takes whole numbers above 0, as in {option} 1,8; not {text!r}")
+        raise RequestError(f"{option} takes whole numbers above 0, as in {option} {example}; not {text!r}")
     return [int(part) for part in parts]
 
 
@@ -170,11 +179,13 @@ def _progress() -> Iterator[Progress]:
     console = Console(stderr=True)
     if not console.is_terminal:
         said: set[str] = set()
+        began = time.monotonic()
 
         def line(done: int, total: int, process: str, _name: str) -> None:
             if process and process not in said:
                 said.add(process)
-                print(f"[{done + 1}/{total}] {process}", file=sys.stderr, flush=True)
+                gone = f"{time.monotonic() - began:.0f} s"
+                print(f"[{done + 1}/{total}, {gone}] {process}", file=sys.stderr, flush=True)
 
         yield line
         return
@@ -188,48 +199,6 @@ def _progress() -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, description=words, refresh=True)
 
         yield draw
-
-
-def _ranking(run: Run) -> None:
-    """A table for each case: who has a place, and after them who has none, and why."""
-    from camzoo.timing import statistics, words
-
-    console = stdout()
-    head = ("", "contender", "forwards [95 %]", "seconds", "device time", "first", "memory", "passes", "distance", "")
-    for case in run.cases:
-        lines = [_told(ranked) for ranked in statistics.ranking(run.of(case))]
-        titles, *cells = words.filled("device time", head, lines)
-        table = Table(
-            *titles,
-            title=escape(case.name),
-            title_justify="left",
-            box=None,
-            header_style="bold",
-        )
-        for line in cells:
-            table.add_row(*map(escape, line))
-        console.print(table)
-
-
-def _told(ranked: Ranked) -> Sequence[str]:
-    """The cells of one row."""
-    from camzoo.timing import words
-
-    row, summary, counts = ranked.row, ranked.summary, ranked.row.counts
-    figures = ["", "", "", ""]
-    if summary:
-        times = (summary.seconds, summary.device_seconds, summary.first)
-        noisy = "*" if summary.noisy else ""
-        figures = [words.cost(summary) + noisy, *("" if each is None else words.seconds(each) for each in times)]
-    return (
-        str(ranked.place or ""),
-        row.contender,
-        *figures,
-        words.size(row.peak_bytes) if row.peak_bytes is not None else "",
-        f"{counts.forwards}+{counts.backwards}" if counts else "",
-        words.error(row.distance) if row.distance is not None else "",
-        ranked.why or (f"tie: {', '.join(ranked.ties)}" if ranked.ties else ""),
-    )
 
 
 def _unsettled(run: Run) -> None:
@@ -297,6 +266,10 @@ def _compare(old: Path, new: Path) -> None:
     for line in comparing.unfinished(before, after):
         print(line)
     changes = comparing.compare(before, after)
+    if all(change.kind in (comparing.Kind.ONLY_OLD, comparing.Kind.ONLY_NEW) for change in changes):
+        raise RequestError(
+            f"{old} and {new} have nothing in common: no contender was asked about the same case in both"
+        )
     for change in changes:
         print(change)
     print(rehearsal.sensitivity(after))

@@ -85,6 +85,7 @@ def bench(
     around = conditions.fixed(device)
     log = _resumed(request, folder, around) if resume else _Log(folder, [_header(request, command, around)])
     log.begin({"kind": "before", "now": conditions.now(device)})
+    begun = len(log.lines)
     try:
         _work(request, log, progress)
     except KeyboardInterrupt:
@@ -92,7 +93,10 @@ def bench(
             log.add({"kind": "after", "now": conditions.now(device)})
             record.save(_run(request, identities, log.lines, finished=False), folder / record.FILE)
         raise
-    log.add({"kind": "after", "now": conditions.now(device)})
+    if len(log.lines) > begun:
+        log.add({"kind": "after", "now": conditions.now(device)})
+    else:
+        log.lines.pop()  # there was nothing left to do
     run = _run(request, identities, log.lines, finished=True)
     record.save(run, folder / record.FILE)
     return run

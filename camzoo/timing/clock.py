@@ -66,8 +66,10 @@ def timed(work: Callable[[], Any], device: torch.device) -> Timing:
     return Timing(seconds, events[0].elapsed_time(events[1]) / 1000 if events else None)
 
 
-def between(call: Callable[[], Timing], unit: Callable[[], Any], device: torch.device) -> tuple[Timing, float]:
-    """A timed call between two calls of a unit, whose mean seconds stand beside: what slows one down slows all three.
+def between(
+    call: Callable[[], Timing], unit: Callable[[], Any], device: torch.device
+) -> tuple[Timing, tuple[float, float]]:
+    """A timed call between two calls of a unit, with the seconds of both: what slows one down slows all three.
 
     Garbage is not collected in the meantime.
     """
@@ -75,7 +77,7 @@ def between(call: Callable[[], Timing], unit: Callable[[], Any], device: torch.d
         before = timed(unit, device).seconds
         timing = call()
         after = timed(unit, device).seconds
-    return timing, (before + after) / 2
+    return timing, (before, after)
 
 
 def in_turns(calls: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:

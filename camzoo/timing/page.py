@@ -108,15 +108,11 @@ def _against(cases: Sequence[Case], ranked: Sequence[Sequence[Ranked]]) -> str:
     if not ratios:
         return ""
     lines = [
-        [_code(name), *(_ratio(found[case]) if case in found else "" for case in cases)]
+        [_code(name), *(words.ratio(found[case]) if case in found else "" for case in cases)]
         for name, found in ratios.items()
     ]
     table = _table(["over camzoo's own", *(_text(case.model) for case in cases)], lines)
     return f"How many times as much as camzoo's own, by paired ratios within each round:\n\n{table}\n{_sums(ratios)}"
-
-
-def _ratio(ratio: statistics.Interval) -> str:
-    return f"{'tie, ' if statistics.tie(ratio) else ''}{words.interval(ratio)}"
 
 
 def _sums(ratios: Mapping[str, Mapping[Case, statistics.Interval]]) -> str:
@@ -142,9 +138,11 @@ def _detail(case: Case, ranked: Sequence[Ranked]) -> str:
     head += ["forwards", "images", "tail rows", "backwards", "syncs", "copied", "flops", "peak memory", "distance"]
     head, *lines = words.filled("device time", head, [_line(each) for each in ranked])
     table = _table(head, lines)
+    layer = next((each.row.layer for each in ranked if each.row.layer), "")
     units = [each.summary.forward for each in ranked if each.summary]
     unit = f"; a forward pass takes {words.seconds(float(np.median(units)))}" if units else ""
-    summary = f"{_text(case.name)}: every figure{unit}"
+    at = f", layer {_text(layer)}" if layer and not case.layer else ""
+    summary = f"{_text(case.name)}{at}: every figure{unit}"
     return f"<details><summary>{summary}</summary>\n\n{table}\n</details>\n"
 
 

@@ -45,6 +45,8 @@ def check_free(folder: Path, resume: bool) -> None:
 def read_lines(folder: Path) -> list[Line]:
     """The lines that a run has kept; a last one that was cut off is taken away.
 
+    A line counts once: one that Ctrl-C met while it was kept can stand twice.
+
     Raises:
         RequestError: one cannot be read.
     """
@@ -54,7 +56,7 @@ def read_lines(folder: Path) -> list[Line]:
         whole = text[: text.rfind(b"\n") + 1]
         if whole != text:
             os.truncate(path, len(whole))  # what is whole is not written again, so that it cannot be lost
-        return [json.loads(line) for line in whole.splitlines()]
+        return [json.loads(line) for line in dict.fromkeys(whole.splitlines())]
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from None
 
@@ -146,6 +148,8 @@ def load(path: Path) -> Run:
         RequestError: there is none, or it is damaged.
     """
     path = path / FILE if path.is_dir() else path
+    if not path.exists() and (path.parent / LINES).exists():
+        raise RequestError(f"{path.parent} holds a run that was ended before it was done: go on with --resume")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["schema_version"] != SCHEMA_VERSION:
@@ -177,6 +181,9 @@ def _plain(value: Any) -> Any:
 def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
     values = dict(plain)
     columns = values["samples"]
+    if "forward" in columns:  # files of old have the mean alone
+        columns = columns | {"passes": [(mean, mean) for mean in columns["forward"]]}
+    columns = columns | {"passes": [tuple(both) for both in columns["passes"]]}
     samples = (
         Sample(**dict(zip(SAMPLE, one, strict=True))) for one in zip(*(columns[name] for name in SAMPLE), strict=True)
     )

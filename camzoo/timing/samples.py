@@ -75,15 +75,20 @@ class Sample:
         process: number of the fresh process, from 0.
         round: number of the round within the process, from 0.
         seconds: wall clock, the device synchronised on both sides.
-        forward: seconds of a plain forward pass in inference mode: the mean of one right before and one right after.
+        passes: seconds of a plain forward pass in inference mode right before, and of one right after.
         device_seconds: of the call by CUDA events, on a CUDA device.
     """
 
     process: int
     round: int
     seconds: float
-    forward: float
+    passes: tuple[float, float]
     device_seconds: float | None = None
+
+    @property
+    def forward(self) -> float:
+        """Seconds of a forward pass beside the call: the mean of the two."""
+        return sum(self.passes) / 2
 
     @property
     def forwards(self) -> float:
@@ -138,6 +143,7 @@ class Row:
         forward_peak_bytes: the same of a plain forward pass.
         distance: largest absolute difference from the reference over its largest absolute value, both NORMALISED.
         reference: what the distance is from, in words.
+        layer: dotted name of the layer that was explained, also where the rule chose it; "" where it was not examined.
     """
 
     case: Case
@@ -157,6 +163,7 @@ class Row:
     forward_peak_bytes: int | None = None
     distance: float | None = None
     reference: str = ""
+    layer: str = ""
 
     @property
     def unsettled(self) -> bool:

@@ -30,6 +30,11 @@ def cost(found: Summary) -> str:
     return interval(found.forwards) if enough else number(found.forwards.middle)
 
 
+def ratio(found: Interval) -> str:
+    """How many times as much: 1.25 [1.10, 1.95], or with the word that it is a tie."""
+    return f"{'tie, ' if statistics.tie(found) else ''}{interval(found)}"
+
+
 def filled(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[list[str]]:
     """Head and lines of a table; the column of that title is left out where no line has anything in it."""
     at = list(head).index(title)

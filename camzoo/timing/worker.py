@@ -159,7 +159,7 @@ def _examine(plan: Plan, scene: Scene, tell: Tell) -> None:
     All are counted before the first is judged, which takes a copy of the model in float64: where that is not there yet,
     whoever fits into memory when it is timed fits here as well, but for what the counting itself takes.
     """
-    yardstick = correctness.Yardstick(scene.problem)
+    yardstick, layer = correctness.Yardstick(scene.problem), scene.problem.layer
     counted: dict[str, tuple[Contender, Counts, Any]] = {}
 
     def count(contender: Contender, name: str) -> None:
@@ -172,15 +172,15 @@ def _examine(plan: Plan, scene: Scene, tell: Tell) -> None:
                 raise
             why = f"out of memory while it was counted: {one_line(error)}"
         _free()
-        tell({"kind": "examined", "contender": name, "verdict": "", "verdict_reason": why})
+        tell({"kind": "examined", "contender": name, "layer": layer, "verdict": "", "verdict_reason": why})
 
     def judge(contender: Contender, name: str) -> None:
         _, counts, found = counted.pop(name)
         known = plan.verdicts.get(name)
         said = Judgement(*known) if known else correctness.of_check(contender, plan.full_check, scene.device)
         judged = asdict(yardstick.judge(said, contender, scene.scope, found, counts.images))
-        of_check = (said.verdict, said.verdict_reason)
-        tell({"kind": "examined", "contender": name, "counts": asdict(counts), "of_check": of_check, **judged})
+        found_out = {"layer": layer, "counts": asdict(counts), "of_check": (said.verdict, said.verdict_reason)}
+        tell({"kind": "examined", "contender": name, **found_out, **judged})
 
     for name in plan.left:
         _attempt(name, tell, count)
@@ -218,8 +218,8 @@ def _time(plan: Plan, scene: Scene, tell: Tell) -> None:
 
 def _sample(contender: Contender, scene: Scene) -> dict[str, Any]:
     """One call between two forward passes."""
-    call, forward = clock.between(lambda: _timed(contender, scene), scene.forward, scene.device)
-    return {"seconds": call.seconds, "forward": forward, "device_seconds": call.device_seconds}
+    call, passes = clock.between(lambda: _timed(contender, scene), scene.forward, scene.device)
+    return {"seconds": call.seconds, "passes": passes, "device_seconds": call.device_seconds}
 
 
 def _timed(contender: Contender, scene: Scene) -> clock.Timing:
