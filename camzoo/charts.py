@@ -31,6 +31,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 OWN = "camzoo"
 NOISY = "*"
+ROUNDS = ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,))
+"""Round numbers within a decade, from fine to coarse."""
+MOST_TICKS = 8
 Panel = tuple[Axes, list[tuple[int, Ranked]]]
 """A case: its axes, and its rows with their places from above."""
 Look = tuple[str, str]
@@ -128,13 +131,15 @@ def scaling(run: Run) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel(growth.label(run), fontsize=LETTER, color=INK)
-        axes.set_ylabel("seconds of a call", fontsize=LETTER, color=INK)
+        axes.set_ylabel("time of a call", fontsize=LETTER, color=INK)
         for line in shown:
             _curve(axes, line, looks[line.backend])
         sizes = sorted({point.size for line in shown for point in line.points})
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.xaxis.set_minor_locator(NullLocator())
-        _log(axes.yaxis)
+        ends = [end for line in shown for point in line.points for end in (point.seconds.low, point.seconds.high)]
+        axes.set_ylim(*_span(ends or [1.0]))
+        _log(axes.yaxis, lambda value: _round(words.seconds(value)))
         _endings(axes, [line for line in shown if line.points], looks)
         lost = [line for line in shown if not line.points]
         for number, line in enumerate(lost):
@@ -480,13 +485,23 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return low / margin, high * margin
 
 
-def _log(axis: Any) -> None:
-    """Ticks of a logarithmic axis as plain numbers; 1, 2, 5 where there are few decades."""
-    low, high = axis.get_view_interval()
-    few = high / low < 200
-    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if few else (1,), numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+def _log(axis: Any, said: Callable[[float], str] = lambda value: f"{value:,.10g}") -> None:
+    """Labels on a logarithmic axis whose ends are set: round numbers, at least three of them."""
+    ticks = _ticks(*axis.get_view_interval())
+    axis.set_ticks(ticks, [said(tick) for tick in ticks])
     axis.set_minor_formatter(NullFormatter())
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """The finest of the rounds that has room; with ends as `_span` sets them none has fewer than three numbers."""
+    powers = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)))]
+    found: list[float] = []
+    for numbers in ROUNDS:
+        found = [number * power for power in [*powers, 10 * powers[-1]] for number in numbers]
+        found = [tick for tick in found if low <= tick <= high]
+        if len(found) <= MOST_TICKS:
+            break
+    return found
 
 
 def _round_sizes(most: float, ticks: int = 4) -> list[float]:
@@ -499,8 +514,13 @@ def _round_sizes(most: float, ticks: int = 4) -> list[float]:
 
 
 def _round_size(count: float) -> str:
-    number, _, unit = words.size(count).partition(" ")
-    return f"{float(number.replace(',', '')):g} {unit}" if count else "0"
+    return _round(words.size(count)) if count else "0"
+
+
+def _round(text: str) -> str:
+    """A round number with its unit, without the zeros at its end: 5 ms for 5.00 ms."""
+    number, _, unit = text.partition(" ")
+    return f"{float(number.replace(',', '')):g} {unit}"
 
 
 WORDS: dict[str, Callable[[Any], str]] = {

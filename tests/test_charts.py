@@ -102,6 +102,32 @@ def test_nothing_is_cut_off_or_covered(name, cases, many) -> None:
     assert_legible(FIGURES[name](run(*(each for case in models for each in rows(case, many)))))
 
 
+def labels(axis) -> list[str]:
+    """What stands at the ticks within the ends of an axis."""
+    low, high = sorted(axis.get_view_interval())
+    return [
+        text for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high and (text := tick.label1.get_text())
+    ]
+
+
+@pytest.mark.parametrize("name", ["dots", "pareto"])
+@pytest.mark.parametrize("cost", [0.9, 1.2, 3.0, 9.0, 30.0, 100.0, 3000.0])
+def test_every_cost_lies_between_numbers_or_is_near_one(name, cost) -> None:
+    figure = FIGURES[name](run(row(cost=cost, **NOISE)))
+    shown = [float(text.replace(",", "")) for text in labels(figure.axes[0].xaxis)]
+    assert 3 <= len(shown) <= charts.MOST_TICKS
+    assert shown[-1] > cost / 2 or cost > 250
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("ratio", [3.4, 7, 20, 150, 3000])
+def test_a_logarithmic_axis_has_three_numbers_wherever_it_begins(ratio) -> None:
+    for low in (10 ** (at / 50) for at in range(-150, 50)):
+        ticks = charts._ticks(low, ratio * low)
+        assert 3 <= len(ticks) <= charts.MOST_TICKS
+        assert all(low <= tick <= ratio * low for tick in ticks)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_forty_contenders(name) -> None:
@@ -220,6 +246,15 @@ def test_lines_go_through_the_medians_and_end_with_their_exponent() -> None:
     assert any(text.startswith("a plain forward pass 0.80") for text in texts)
     assert "images at a time" in texts
     assert_legible(figure)
+
+
+def test_times_are_told_as_in_the_tables() -> None:
+    shown = labels(charts.scaling(run(*growing(sizes=(1, 2, 4, 64)))).axes[0].yaxis)
+    assert len(shown) >= 3
+    assert {"20 ms", "100 ms", "2 s"} <= set(shown)
+    near = labels(charts.scaling(run(row(case=Case("net")), row(case=Case("net", batch=2)))).axes[0].yaxis)
+    assert len(near) >= 3
+    assert all(text.endswith(" ms") for text in near)
 
 
 def test_what_has_no_size_left_is_told() -> None:
