@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -244,7 +246,7 @@ def _trade(axes: Axes, rows: Sequence[Ranked], looks: dict[str, Look]) -> None:
         colour, marker = looks[each.row.backend]
         face = colour if each.place else "white"
         axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=4.2, markeredgewidth=0.9)
-    _numbers(axes, points)
+    _letters(axes, points, front)
     _key(axes, shown, [each for each in rows if each not in shown], looks)
 
 
@@ -266,36 +268,53 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def _numbers(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
-    """A small number at each point, where there is most room for it."""
+def _letter(number: int) -> str:
+    """The name of a point: a to z, then aa; never a number, which would look like a place."""
+    again, letter = divmod(number, 26)
+    return (_letter(again - 1) if again else "") + chr(ord("a") + letter)
+
+
+def _letters(axes: Axes, points: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]]) -> None:
+    """A small letter at each point, where there is most room for it, and not on the line."""
     taken = [tuple(axes.transData.transform(point)) for point in points]
     points_of = _figure(axes).dpi / 72
-    for number, (x, y) in enumerate(list(taken), 1):
+    line = _along([tuple(axes.transData.transform(point)) for point in front], points_of)
+    for number, (x, y) in enumerate(list(taken)):
         angles = [(radius, turn * math.pi / 8) for radius in (6.5, 10, 14, 18) for turn in range(16)]
         places = [(x + r * points_of * math.cos(a), y + r * points_of * math.sin(a)) for r, a in angles]
         inside = [place for place in places if axes.bbox.contains(*place)] or places
-        near = [min(1.0, _nearest(place, taken, (x, y)) / (6.5 * points_of)) for place in inside]
+        others = np.array([*(other for other in taken if other != (x, y)), *line, (math.inf, math.inf)])
+        near = [min(1.0, _nearest(place, others) / (6.5 * points_of)) for place in inside]
         best = inside[near.index(max(near))]  # the first, and so the nearest, of those with room enough
         taken.append(best)
         at = axes.transData.inverted().transform(best)
-        axes.text(at[0], at[1], str(number), fontsize=5, color=INK, ha="center", va="center")
+        axes.text(at[0], at[1], _letter(number), fontsize=5, color=INK, ha="center", va="center")
         if math.dist(best, (x, y)) > 8 * points_of:
-            axes.plot([points[number - 1][0], at[0]], [points[number - 1][1], at[1]], color=FAINT, linewidth=0.3)
+            axes.plot([points[number][0], at[0]], [points[number][1], at[1]], color=FAINT, linewidth=0.3)
 
 
-def _nearest(place: tuple[float, float], taken: Sequence[tuple[float, float]], own: tuple[float, float]) -> float:
-    return min((math.dist(place, other) for other in taken if other != own), default=math.inf)
+def _along(corners: Sequence[tuple[float, ...]], step: float) -> list[tuple[float, float]]:
+    """Places a step apart on the line that goes from one corner to the right, then down to the next."""
+    found: list[tuple[float, float]] = []
+    for (x, y), (right, below) in itertools.pairwise(corners):
+        found += [(float(at), y) for at in np.arange(x, right, step)]
+        found += [(right, float(at)) for at in np.arange(below, y, step)]
+    return found
+
+
+def _nearest(place: tuple[float, float], others: npt.NDArray[np.float64]) -> float:
+    return float(np.hypot(*(others - place).T).min())
 
 
 def _key(axes: Axes, shown: Sequence[Ranked], rest: Sequence[Ranked], looks: dict[str, Look]) -> None:
-    """The names of the numbers at the right, and below them what is not in the picture, and why."""
+    """The names of the letters at the right, and below them what is not in the picture, and why."""
     step = 0.13 / (axes.get_position().height * _figure(axes).get_figheight())
     style: Style = {"transform": axes.transAxes, "fontsize": SMALL, "va": "top", "parse_math": False}
-    for number, each in enumerate(shown, 1):
+    for number, each in enumerate(shown):
         cost, error = _trade_off(each)
-        at = 1 - (number - 1) * step
+        at = 1 - number * step
         colour = looks[each.row.backend][0] if each.place else FAINT
-        axes.text(1.07, at, str(number), color=colour, ha="right", **style)
+        axes.text(1.07, at, _letter(number), color=colour, ha="right", **style)
         axes.text(1.085, at, fit(each.row.contender, SMALL, 1.75), color=colour, **style)
         axes.text(1.085 + 2.25 / WIDE, at, words.number(cost), color=INK, ha="right", **style)
         axes.text(1.085 + 2.65 / WIDE, at, words.error(error), color=INK, ha="right", **style)

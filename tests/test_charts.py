@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import warnings
@@ -289,6 +290,28 @@ def test_the_line_drawn_joins_only_what_is_ranked() -> None:
     (line,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
     assert list(line.get_ydata()) == [1e-5, 1e-7]
     assert list(line.get_xdata()) == pytest.approx([1.5, 4.0], rel=0.1)
+
+
+def test_points_have_letters_which_nobody_takes_for_places() -> None:
+    figure = charts.pareto(run(*rows()))
+    named = [text for text in drawn(figure) if len(text) == 1 and text.isalpha()]
+    assert sorted(named) == [*"aabbccdd"]
+    assert [charts._letter(number) for number in (0, 25, 26, 51, 52)] == ["a", "z", "aa", "az", "ba"]
+
+
+def test_no_letter_lies_on_the_line() -> None:
+    found = [row(f"m{at}", 1.1 * 1.3**at, distance=10.0 ** -(at + 2), seed=at, **NOISE) for at in range(8)]
+    figure = charts.pareto(run(*found, row("level", 1.2, distance=1e-2, **NOISE)))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (line,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    corners = axes.transData.transform(list(zip(*line.get_data(), strict=True)))
+    letters = [text.get_window_extent() for text in axes.texts if text.get_fontsize() == 5]
+    assert len(letters) == 9
+    for (x, y), (right, below) in itertools.pairwise(corners):
+        for box in letters:
+            assert not (box.x0 < right and box.x1 > x and box.y0 < y < box.y1)
+            assert not (box.x0 < right < box.x1 and box.y0 < y and box.y1 > below)
 
 
 def test_where_nothing_is_ranked_there_is_no_line() -> None:
