@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.text import Text
 from synthetic import ENVIRONMENT, failed, row, run
 
@@ -139,12 +140,13 @@ BACKENDS = [f"package{number}.module:implementation" for number in range(20)]
 
 
 def of_many(count: int):
-    """Rows of so many backends, at two sizes, so that they can be drawn in every way."""
-    return [
+    """Rows of so many backends, at two sizes, so that they can be drawn in every way; the last is not ranked."""
+    found = [
         row(f"gradcam@{name}", 1.1 * 1.1**at, Case("net", batch=size), seed=at, distance=1e-6, **NOISE)
         for size in (1, 2)
         for at, name in enumerate(BACKENDS[:count])
     ]
+    return [*found[:-1], replace(found[-1], verdict="differs, new")]
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -208,6 +210,61 @@ def test_a_noisy_row_is_marked() -> None:
     assert not any(text.endswith("*") for text in drawn(charts.dots(run(row()))))
 
 
+FEW = {"processes": 1, "rounds": 3}
+
+
+def test_too_few_samples_have_no_interval() -> None:
+    figure = charts.dots(run(row("few", **FEW), row("enough", 2.0, **NOISE)))
+    lines = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.4]
+    assert [list(line.get_ydata()) for line in lines] == [[0, 0]]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["enough", "few"]
+    assert sum("[" in text for text in drawn(figure)) == 1
+    assert "line: 95 % interval of the median" in drawn(figure)
+    assert not any("interval" in text for text in drawn(charts.dots(run(row(**FEW)))))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_legend_tells_of_nothing_that_is_not_there(name) -> None:
+    ranked = [row("a", distance=1e-6, **NOISE), row("b", 2.0, distance=1e-6, forward_peak_bytes=None, **NOISE)]
+    assert "not ranked" not in drawn(FIGURES[name](run(*ranked, failed("c", Outcome.FAILED))))
+    assert "not ranked" in drawn(FIGURES[name](run(*ranked, row("d", verdict="differs, new", **NOISE))))
+
+
+def test_nor_of_lines_that_are_not_there() -> None:
+    alone = [row("a", distance=1e-6, forward_peak_bytes=None, **NOISE)]
+    better = row("b", 2.0, distance=1e-7, **NOISE)
+    for draw, line in ((charts.pareto, "grey line"), (charts.memory, "dashed line")):
+        assert not any(text.startswith(line) for text in drawn(draw(run(*alone))))
+        assert any(text.startswith(line) for text in drawn(draw(run(*alone, better))))
+    assert not any("interquartile" in text for text in drawn(charts.dots(run(row()))))
+
+
+def test_each_thing_said_below_has_a_line_of_its_own() -> None:
+    texts = drawn(charts.dots(run(row(within=0.12))))
+    assert {"line: 95 % interval of the median", "* interquartile range above 10 % of the median"} <= set(texts)
+
+
+LONG = "camzoo bench --model resnet50 --layer layer4 --methods gradcam,gradcam++,layercam,hirescam,eigencam --rounds 3"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_stands_around_a_narrow_figure_is_wrapped(name) -> None:
+    case = Case("resnet50", weights="random", layer="layer4", dtype="float32", scope=Scope.ARRAY)
+    figure = FIGURES[name](run(row("m", case=case, distance=1e-6, **NOISE), command=LONG))
+    texts = "".join(text for text in drawn(figure)).replace(" ", "")
+    assert LONG.replace(" ", "") in texts
+    assert "cpu,full-sizearrayonthehost" in texts
+    assert_legible(figure)
+
+
+def test_wrapping_ends() -> None:
+    assert charts._wrapped("", 6, 1) == []
+    lines = charts._wrapped("word " * 400, 6, 1)
+    assert len(lines) == charts.MOST_LINES
+    assert lines[-1].endswith("...")
+
+
 def test_a_backend_has_one_colour_and_mark_in_every_panel() -> None:
     case = Case("other", scope=Scope.MAP)
     figure = charts.dots(run(*rows(), row("gradcam@torchcam", 2.0, case), row("gradcam", 1.2, case)))
@@ -256,6 +313,27 @@ def test_times_are_told_as_in_the_tables() -> None:
     near = labels(charts.scaling(run(row(case=Case("net")), row(case=Case("net", batch=2)))).axes[0].yaxis)
     assert len(near) >= 3
     assert all(text.endswith(" ms") for text in near)
+
+
+def bars(figure) -> int:
+    return sum(isinstance(artist, LineCollection) for axes in figure.axes for artist in axes.collections)
+
+
+def test_an_exponent_and_intervals_are_told_of_only_where_there_are_some() -> None:
+    def lines(sizes, **noise):
+        return charts.scaling(run(*(row("m", case=Case("net", batch=size), **noise) for size in sizes)))
+
+    def said(figure) -> list[str]:
+        return [text for text in drawn(figure) if "exponent" in text]
+
+    assert not said(lines((1, 2), **NOISE))
+    assert bars(lines((1, 2), **NOISE)) == 2
+    (text,) = said(lines((1, 2, 4), **NOISE))
+    assert text.endswith("[95 %]")
+    single = lines((1, 2, 4), processes=1, rounds=1)
+    assert bars(single) == 0
+    assert not any("[" in text for text in drawn(single))
+    assert len(said(single)) == 1
 
 
 def test_what_has_no_size_left_is_told() -> None:
