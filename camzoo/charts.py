@@ -26,7 +26,7 @@ from camzoo.timing.statistics import Ranked
 # All lengths are in inches, all sizes of letters in points.
 EDGE, LINE, HEAD, TITLE, AXIS, FOOT = 0.12, 0.17, 0.45, 0.22, 0.42, 0.27
 PANEL, VALUES, BETWEEN, MOST_ACROSS = 2.1, 1.0, 0.24, 5
-WIDE, HIGH = 4.4, 4.2
+WIDE, HIGH, UNMEASURED = 4.4, 4.2, 4.4
 LETTER, SMALL, HEADLINE = 6.5, 6.0, 9.0
 MARK, ENTRY, BELOW, MOST_LINES = 0.27, 0.14, 0.115, 4
 """What an entry of the legend takes beside its name, a line of entries, one of small words, and how many of those."""
@@ -145,16 +145,21 @@ def dots(run: Run) -> Figure:
     )
     hollow = not all(each.place for each in measured)
     title = "cost in forward passes of the same model"
+    if not measured:
+        return _unmeasured(run, ranked, title)
     around = Around(title, _captions(run.cases)[0], run.command, looks, hollow, said)
     figure, panels = _table(run, ranked, around, _cost)
     ends = [end for each in measured for end in _ends(each)]
     for axes, placed in panels:
+        for at, each in placed:
+            _dot(axes, at, each, looks[each.row.backend])
+        if not any(each.summary for _, each in placed):
+            _bare_below(axes)
+            continue
         axes.set_xscale("log")
         axes.set_xlim(*_span([1.0, *ends]))
         _log(axes.xaxis)
         axes.axvline(1, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-        for at, each in placed:
-            _dot(axes, at, each, looks[each.row.backend])
     return figure
 
 
@@ -192,10 +197,17 @@ def memory(run: Run) -> Figure:
     hollow = any(each.row.peak_bytes is not None and not each.place for each in every)
     said = _where(("dashed line: a plain forward pass", beside))
     title = "peak memory of a call beyond model and images"
+    if all(each.row.peak_bytes is None for each in every):
+        return _unmeasured(run, ranked, title)
     around = Around(title, _captions(run.cases)[0], run.command, looks, hollow, said)
     figure, panels = _table(run, ranked, around, _held)
     for axes, placed in panels:
         rows = [each.row for _, each in placed]
+        if all(row.peak_bytes is None for row in rows):
+            _bare_below(axes)
+            for at, each in placed:
+                _said(axes, at, _why(each))
+            continue
         forwards = [row.forward_peak_bytes for row in rows if row.forward_peak_bytes is not None]
         most = max([row.peak_bytes or 0 for row in rows] + forwards + [1])
         axes.set_xlim(0, 1.05 * most)
@@ -214,11 +226,34 @@ def _bar(axes: Axes, at: int, ranked: Ranked, look: Look, room: float) -> None:
         axes.barh(at, room, 0.62, facecolor=EMPTY, edgecolor=FAINT, hatch="////", linewidth=0)
         return _value(axes, at, str(row.outcome), FAINT)
     if row.peak_bytes is None:
-        return _said(axes, at, ranked.why if row.outcome is not Outcome.OK else "not measured")
+        return _said(axes, at, _why(ranked))
     colour, _ = look
     face = colour if ranked.place else "white"
     axes.barh(at, row.peak_bytes, 0.62, facecolor=face, edgecolor=colour, linewidth=0.9)
     return _value(axes, at, words.size(row.peak_bytes), INK if ranked.place else FAINT)
+
+
+def _why(ranked: Ranked) -> str:
+    """Why a row has no figure of its memory, or of what else it has samples for."""
+    return ranked.why if ranked.row.outcome is not Outcome.OK else "not measured"
+
+
+def _unmeasured(run: Run, ranked: Sequence[Sequence[Ranked]], title: str) -> Figure:
+    """What is drawn where there is nothing to draw: why, for each contender, and no axes."""
+    common, apart = _captions(run.cases)
+    room = UNMEASURED - 2 * EDGE
+    lines = [("nothing was measured", INK, "bold")]
+    for name, rows in zip(apart, ranked, strict=True):
+        lines += [(line, INK, "bold") for line in _wrapped(name, LETTER, 0.9 * room)]
+        said = [f"{each.row.contender}: {_why(each)}" for each in rows]
+        lines += [(line, FAINT, "normal") for text in said for line in _wrapped(text, LETTER, room)]
+    figure = Around(title, common, run.command).figure(UNMEASURED, LINE * (len(lines) + 1))
+    high = figure.get_figheight()
+    top = high - Around(title, common, run.command).head(UNMEASURED)
+    for number, (text, colour, weight) in enumerate(lines):
+        style: Style = {"color": colour, "fontweight": weight, "va": "top", "parse_math": False}
+        figure.text(EDGE / UNMEASURED, (top - LINE * number) / high, text, fontsize=LETTER, **style)
+    return figure
 
 
 def scaling(run: Run) -> Figure:
@@ -230,6 +265,8 @@ def scaling(run: Run) -> Figure:
     lines = growth.lines(run)
     if not lines:
         raise RequestError("nothing to scale along: give several batches or sizes, as in --batch 1,2,4,8")
+    if not any(line.points for line in lines):
+        return _unmeasured(run, _ranked(run), "how cost grows")
     looks = _looks(run) | {"": (INK, "")}
     # Each line is named at its end: the marks of libraries are explained, those of single implementations need not be.
     drawn = {line.backend for line in lines if line.backend and ":" not in line.backend}
@@ -247,24 +284,32 @@ def scaling(run: Run) -> Figure:
     figure, panels = _plots(apart, around, right, high)
     for axes, case in zip(panels, cases, strict=True):
         shown = [line for line in lines if line.case == case]
+        _lost(axes, [line for line in shown if line.missing and not line.points])
+        shown = [line for line in shown if line.points]
+        if not shown:
+            _empty(axes)
+            continue
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel(growth.label(run), fontsize=LETTER, color=INK)
         axes.set_ylabel("time of a call", fontsize=LETTER, color=INK)
-        for line in (line for line in shown if line.points):
+        for line in shown:
             _curve(axes, line, looks[line.backend])
         sizes = sorted({point.size for line in shown for point in line.points})
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.xaxis.set_minor_locator(NullLocator())
         ends = [end for line in shown for point in line.points for end in (point.seconds.low, point.seconds.high)]
-        axes.set_ylim(*_span(ends or [1.0]))
+        axes.set_ylim(*_span(ends))
         _log(axes.yaxis, lambda value: _round(words.seconds(value)))
-        _endings(axes, [line for line in shown if line.points], looks)
-        lost = [line for line in shown if not line.points]
-        for number, line in enumerate(lost):
-            style: Style = {"fontsize": SMALL, "color": FAINT, "parse_math": False, "transform": axes.transAxes}
-            axes.text(0.03, 0.97 - 0.035 * number, fit(_ending(line), SMALL, WIDE * 0.9), va="top", **style)
+        _endings(axes, shown, looks)
     return figure
+
+
+def _lost(axes: Axes, lines: Sequence[growth.Line]) -> None:
+    """Why lines have no point at all."""
+    for number, line in enumerate(lines):
+        style: Style = {"fontsize": SMALL, "color": FAINT, "parse_math": False, "transform": axes.transAxes}
+        axes.text(0.03, 0.97 - 0.035 * number, fit(_ending(line), SMALL, WIDE * 0.9), va="top", **style)
 
 
 def _curve(axes: Axes, line: growth.Line, look: Look) -> None:
@@ -333,12 +378,17 @@ def pareto(run: Run) -> Figure:
     looks, ranked = _looks(run), _ranked(run)
     common, apart = _captions(run.cases)
     shown = [_shown(rows) for rows in ranked]
+    if not any(each.summary for rows in ranked for each in rows):
+        return _unmeasured(run, ranked, "error against cost")
     said = _where(("grey line: nothing that is ranked is both cheaper and nearer", any(map(_bought, shown))))
     hollow = not all(each.place for panel in shown for each in panel)
     around = Around("error against cost", common, run.command, looks, hollow, said)
     figure, panels = _plots(apart, around, 3.3, max(HIGH, 0.13 * (max(map(len, ranked)) + 2)))
     for axes, rows, within in zip(panels, ranked, shown, strict=True):
-        _trade(axes, within, looks)
+        if within:
+            _trade(axes, within, looks)
+        else:
+            _empty(axes)
         _key(axes, within, [each for each in rows if each not in within], looks)
     return figure
 
@@ -565,6 +615,21 @@ def _bare(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=LETTER, fontweight="bold", color=INK, loc="left", pad=4, parse_math=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=SMALL, length=2, colors=FAINT, labelcolor=INK)
+
+
+def _bare_below(axes: Axes) -> None:
+    """No scale, where nothing was measured, but that in words."""
+    axes.set_xticks([])
+    axes.set_xlabel("nothing was measured", fontsize=SMALL, color=FAINT, loc="left")
+
+
+def _empty(axes: Axes) -> None:
+    """No axes where there is no point."""
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    style: Style = {"transform": axes.transAxes, "fontsize": LETTER, "color": FAINT, "ha": "center"}
+    axes.text(0.5, 0.5, "nothing to show: no contender has all that a point needs", **style)
 
 
 def _said(axes: Axes, at: int, why: str) -> None:

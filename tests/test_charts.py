@@ -455,6 +455,42 @@ def test_a_run_in_which_nothing_worked_is_drawn_too(name) -> None:
     )
 
 
+ALL = FIGURES | {"scaling": charts.scaling}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_where_nothing_was_measured_there_are_words_and_no_axes(name) -> None:
+    why = "the model has no attention, and so there is nothing that this method could read, " * 2
+    found = [failed(each, Outcome.FAILED, why, Case("net", batch=size)) for size in (1, 2) for each in ("sscam", "x")]
+    figure = ALL[name](run(*found))
+    assert_legible(figure)
+    assert not figure.axes
+    assert not figure.legends
+    texts = " ".join(drawn(figure))
+    assert "nothing was measured" in texts
+    assert texts.count(f"sscam: failed: {why.strip()}") == 2
+    assert "line" not in texts
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nor_in_the_panel_of_a_case_where_nothing_was(name) -> None:
+    bad = [failed("gradcam", Outcome.OUT_OF_MEMORY, "44 GiB", Case("big", batch=size)) for size in (1, 2)]
+    figure = ALL[name](run(*growing(sizes=(1, 2)), *bad))
+    assert_legible(figure)
+    last = figure.axes[-1]
+    assert not labels(last.xaxis)
+    assert not last.patches
+    assert not last.lines
+    assert any(text.startswith("nothing ") for text in drawn(figure))
+    assert any("out of memory" in text for text in drawn(figure))
+
+
+def test_rows_without_their_memory_have_no_scale_of_it() -> None:
+    figure = charts.memory(run(row(peak_bytes=None)))
+    assert not figure.axes
+    assert "gradcam: not measured" in drawn(figure)
+
+
 def test_a_figure_can_be_made_in_a_thread_and_leaves_matplotlib_alone() -> None:
     before, made = dict(matplotlib.rcParams), []
     thread = threading.Thread(target=lambda: made.append(charts.dots(run(row(**NOISE)))))
