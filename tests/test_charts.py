@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import warnings
@@ -9,6 +10,7 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.text import Text
 from synthetic import ENVIRONMENT, failed, row, run
 
@@ -102,6 +104,32 @@ def test_nothing_is_cut_off_or_covered(name, cases, many) -> None:
     assert_legible(FIGURES[name](run(*(each for case in models for each in rows(case, many)))))
 
 
+def labels(axis) -> list[str]:
+    """What stands at the ticks within the ends of an axis."""
+    low, high = sorted(axis.get_view_interval())
+    return [
+        text for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high and (text := tick.label1.get_text())
+    ]
+
+
+@pytest.mark.parametrize("name", ["dots", "pareto"])
+@pytest.mark.parametrize("cost", [0.9, 1.2, 3.0, 9.0, 30.0, 100.0, 3000.0])
+def test_every_cost_lies_between_numbers_or_is_near_one(name, cost) -> None:
+    figure = FIGURES[name](run(row(cost=cost, **NOISE)))
+    shown = [float(text.replace(",", "")) for text in labels(figure.axes[0].xaxis)]
+    assert 3 <= len(shown) <= charts.MOST_TICKS
+    assert shown[-1] > cost / 2 or cost > 250
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("ratio", [3.4, 7, 20, 150, 3000])
+def test_a_logarithmic_axis_has_three_numbers_wherever_it_begins(ratio) -> None:
+    for low in (10 ** (at / 50) for at in range(-150, 50)):
+        ticks = charts._ticks(low, ratio * low)
+        assert 3 <= len(ticks) <= charts.MOST_TICKS
+        assert all(low <= tick <= ratio * low for tick in ticks)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_forty_contenders(name) -> None:
@@ -112,12 +140,13 @@ BACKENDS = [f"package{number}.module:implementation" for number in range(20)]
 
 
 def of_many(count: int):
-    """Rows of so many backends, at two sizes, so that they can be drawn in every way."""
-    return [
+    """Rows of so many backends, at two sizes, so that they can be drawn in every way; the last is not ranked."""
+    found = [
         row(f"gradcam@{name}", 1.1 * 1.1**at, Case("net", batch=size), seed=at, distance=1e-6, **NOISE)
         for size in (1, 2)
         for at, name in enumerate(BACKENDS[:count])
     ]
+    return [*found[:-1], replace(found[-1], verdict="differs, new")]
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -181,6 +210,61 @@ def test_a_noisy_row_is_marked() -> None:
     assert not any(text.endswith("*") for text in drawn(charts.dots(run(row()))))
 
 
+FEW = {"processes": 1, "rounds": 3}
+
+
+def test_too_few_samples_have_no_interval() -> None:
+    figure = charts.dots(run(row("few", **FEW), row("enough", 2.0, **NOISE)))
+    lines = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.4]
+    assert [list(line.get_ydata()) for line in lines] == [[0, 0]]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["enough", "few"]
+    assert sum("[" in text for text in drawn(figure)) == 1
+    assert "line: 95 % interval of the median" in drawn(figure)
+    assert not any("interval" in text for text in drawn(charts.dots(run(row(**FEW)))))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_legend_tells_of_nothing_that_is_not_there(name) -> None:
+    ranked = [row("a", distance=1e-6, **NOISE), row("b", 2.0, distance=1e-6, forward_peak_bytes=None, **NOISE)]
+    assert "not ranked" not in drawn(FIGURES[name](run(*ranked, failed("c", Outcome.FAILED))))
+    assert "not ranked" in drawn(FIGURES[name](run(*ranked, row("d", verdict="differs, new", **NOISE))))
+
+
+def test_nor_of_lines_that_are_not_there() -> None:
+    alone = [row("a", distance=1e-6, forward_peak_bytes=None, **NOISE)]
+    better = row("b", 2.0, distance=1e-7, **NOISE)
+    for draw, line in ((charts.pareto, "grey line"), (charts.memory, "dashed line")):
+        assert not any(text.startswith(line) for text in drawn(draw(run(*alone))))
+        assert any(text.startswith(line) for text in drawn(draw(run(*alone, better))))
+    assert not any("interquartile" in text for text in drawn(charts.dots(run(row()))))
+
+
+def test_each_thing_said_below_has_a_line_of_its_own() -> None:
+    texts = drawn(charts.dots(run(row(within=0.12))))
+    assert {"line: 95 % interval of the median", "* interquartile range above 10 % of the median"} <= set(texts)
+
+
+LONG = "camzoo bench --model resnet50 --layer layer4 --methods gradcam,gradcam++,layercam,hirescam,eigencam --rounds 3"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_stands_around_a_narrow_figure_is_wrapped(name) -> None:
+    case = Case("resnet50", weights="random", layer="layer4", dtype="float32", scope=Scope.ARRAY)
+    figure = FIGURES[name](run(row("m", case=case, distance=1e-6, **NOISE), command=LONG))
+    texts = "".join(text for text in drawn(figure)).replace(" ", "")
+    assert LONG.replace(" ", "") in texts
+    assert "cpu,full-sizearrayonthehost" in texts
+    assert_legible(figure)
+
+
+def test_wrapping_ends() -> None:
+    assert charts._wrapped("", 6, 1) == []
+    lines = charts._wrapped("word " * 400, 6, 1)
+    assert len(lines) == charts.MOST_LINES
+    assert lines[-1].endswith("...")
+
+
 def test_a_backend_has_one_colour_and_mark_in_every_panel() -> None:
     case = Case("other", scope=Scope.MAP)
     figure = charts.dots(run(*rows(), row("gradcam@torchcam", 2.0, case), row("gradcam", 1.2, case)))
@@ -222,6 +306,36 @@ def test_lines_go_through_the_medians_and_end_with_their_exponent() -> None:
     assert_legible(figure)
 
 
+def test_times_are_told_as_in_the_tables() -> None:
+    shown = labels(charts.scaling(run(*growing(sizes=(1, 2, 4, 64)))).axes[0].yaxis)
+    assert len(shown) >= 3
+    assert {"20 ms", "100 ms", "2 s"} <= set(shown)
+    near = labels(charts.scaling(run(row(case=Case("net")), row(case=Case("net", batch=2)))).axes[0].yaxis)
+    assert len(near) >= 3
+    assert all(text.endswith(" ms") for text in near)
+
+
+def bars(figure) -> int:
+    return sum(isinstance(artist, LineCollection) for axes in figure.axes for artist in axes.collections)
+
+
+def test_an_exponent_and_intervals_are_told_of_only_where_there_are_some() -> None:
+    def lines(sizes, **noise):
+        return charts.scaling(run(*(row("m", case=Case("net", batch=size), **noise) for size in sizes)))
+
+    def said(figure) -> list[str]:
+        return [text for text in drawn(figure) if "exponent" in text]
+
+    assert not said(lines((1, 2), **NOISE))
+    assert bars(lines((1, 2), **NOISE)) == 2
+    (text,) = said(lines((1, 2, 4), **NOISE))
+    assert text.endswith("[95 %]")
+    single = lines((1, 2, 4), processes=1, rounds=1)
+    assert bars(single) == 0
+    assert not any("[" in text for text in drawn(single))
+    assert len(said(single)) == 1
+
+
 def test_what_has_no_size_left_is_told() -> None:
     missing = [
         failed("gradcam", Outcome.OUT_OF_MEMORY, "no", Case("net", batch=8)),
@@ -254,6 +368,28 @@ def test_the_line_drawn_joins_only_what_is_ranked() -> None:
     (line,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
     assert list(line.get_ydata()) == [1e-5, 1e-7]
     assert list(line.get_xdata()) == pytest.approx([1.5, 4.0], rel=0.1)
+
+
+def test_points_have_letters_which_nobody_takes_for_places() -> None:
+    figure = charts.pareto(run(*rows()))
+    named = [text for text in drawn(figure) if len(text) == 1 and text.isalpha()]
+    assert sorted(named) == [*"aabbccdd"]
+    assert [charts._letter(number) for number in (0, 25, 26, 51, 52)] == ["a", "z", "aa", "az", "ba"]
+
+
+def test_no_letter_lies_on_the_line() -> None:
+    found = [row(f"m{at}", 1.1 * 1.3**at, distance=10.0 ** -(at + 2), seed=at, **NOISE) for at in range(8)]
+    figure = charts.pareto(run(*found, row("level", 1.2, distance=1e-2, **NOISE)))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (line,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    corners = axes.transData.transform(list(zip(*line.get_data(), strict=True)))
+    letters = [text.get_window_extent() for text in axes.texts if text.get_fontsize() == 5]
+    assert len(letters) == 9
+    for (x, y), (right, below) in itertools.pairwise(corners):
+        for box in letters:
+            assert not (box.x0 < right and box.x1 > x and box.y0 < y < box.y1)
+            assert not (box.x0 < right < box.x1 and box.y0 < y and box.y1 > below)
 
 
 def test_where_nothing_is_ranked_there_is_no_line() -> None:
@@ -317,6 +453,42 @@ def test_a_run_in_which_nothing_worked_is_drawn_too(name) -> None:
     assert_legible(
         FIGURES[name](run(failed("sscam", Outcome.OUT_OF_MEMORY), failed("x", Outcome.NOT_INSTALLED, "pip")))
     )
+
+
+ALL = FIGURES | {"scaling": charts.scaling}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_where_nothing_was_measured_there_are_words_and_no_axes(name) -> None:
+    why = "the model has no attention, and so there is nothing that this method could read, " * 2
+    found = [failed(each, Outcome.FAILED, why, Case("net", batch=size)) for size in (1, 2) for each in ("sscam", "x")]
+    figure = ALL[name](run(*found))
+    assert_legible(figure)
+    assert not figure.axes
+    assert not figure.legends
+    texts = " ".join(drawn(figure))
+    assert "nothing was measured" in texts
+    assert texts.count(f"sscam: failed: {why.strip()}") == 2
+    assert "line" not in texts
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nor_in_the_panel_of_a_case_where_nothing_was(name) -> None:
+    bad = [failed("gradcam", Outcome.OUT_OF_MEMORY, "44 GiB", Case("big", batch=size)) for size in (1, 2)]
+    figure = ALL[name](run(*growing(sizes=(1, 2)), *bad))
+    assert_legible(figure)
+    last = figure.axes[-1]
+    assert not labels(last.xaxis)
+    assert not last.patches
+    assert not last.lines
+    assert any(text.startswith("nothing ") for text in drawn(figure))
+    assert any("out of memory" in text for text in drawn(figure))
+
+
+def test_rows_without_their_memory_have_no_scale_of_it() -> None:
+    figure = charts.memory(run(row(peak_bytes=None)))
+    assert not figure.axes
+    assert "gradcam: not measured" in drawn(figure)
 
 
 def test_a_figure_can_be_made_in_a_thread_and_leaves_matplotlib_alone() -> None:
