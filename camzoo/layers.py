@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -54,10 +54,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A module's run, with the tensor it gave: kept for as long as a trace is read, so that no memory is reused."""
+    """A module's run, with the first thing that it took and what it gave: kept while a trace is read, so that no memory
+    is reused.
+    """
 
     info: LayerInfo
     module: torch.nn.Module
+    given: object
     output: object
     started: int
 
@@ -175,25 +178,21 @@ def choose(model: torch.nn.Module, images: torch.Tensor) -> Choice:
 def stages(model: torch.nn.Module, images: torch.Tensor, last: str) -> tuple[str, ...]:
     """The last layer of each grid size, from shallow to deep, the deepest being the one that is named.
 
-    A layer amid a block that leaves with another grid gives way to one before that block: in a ResNet whose blocks
-    shrink the grid in their middle, `layer1` is the last layer of its size, and not `layer2.0.bn1`, which is one of
-    two branches and not rectified yet. Poolings, grids of a single cell and modules that run more than once are passed
-    over.
+    A layer on a branch of a block that leaves with another grid gives way to one before that block: in a ResNet-50
+    `layer1` is the last layer of its size, and not `layer2.0.bn1`, which the image also goes past. Poolings, grids of a
+    single cell and modules that run more than once are passed over.
     """
     runs, _ = _runs(model, images)
     times = Counter(run.info.name for run in runs)
     until = next((at for at, run in enumerate(runs) if run.info.name == last), len(runs))
-    leaving = {
-        run.info.name: run.info.layout.shape
-        for run in runs
-        if run.info.layout and not isinstance(run.module, torch.nn.Sequential)
-    }
+    branching = _branching(runs)
+    leaving = {run.info.name: run.info.layout.shape for run in runs if run.info.layout and run.info.name in branching}
     deepest: dict[tuple[int, ...], str] = {}
     for run in runs[:until]:
         name, layout = run.info.name, run.info.layout
         if layout and math.prod(layout.shape) > 1 and times[name] == 1 and not _is_pooling(run.module):
             before = deepest.get(layout.shape, name)
-            if _amid(name, layout.shape, leaving) <= _amid(before, layout.shape, leaving):
+            if _branches(name, layout.shape, leaving) <= _branches(before, layout.shape, leaving):
                 deepest.pop(layout.shape, None)  # ordered by the last of each
                 deepest[layout.shape] = name
     if until < len(runs) and (layout := runs[until].info.layout):
@@ -201,8 +200,17 @@ def stages(model: torch.nn.Module, images: torch.Tensor, last: str) -> tuple[str
     return (*deepest.values(), last)
 
 
-def _amid(name: str, grid: tuple[int, ...], leaving: Mapping[str, tuple[int, ...]]) -> int:
-    """How many of the blocks around a layer leave with another grid than the layer's."""
+def _branching(runs: Sequence[_Run]) -> set[str]:
+    """The modules whose input goes into several of their parts."""
+    given = {run.info.name: run.given for run in runs if isinstance(run.given, torch.Tensor)}
+    above = ((run.info.name.rpartition(".")[0], run.given) for run in runs)
+    return {
+        name for name, count in Counter(name for name, taken in above if given.get(name) is taken).items() if count > 1
+    }
+
+
+def _branches(name: str, grid: tuple[int, ...], leaving: Mapping[str, tuple[int, ...]]) -> int:
+    """How many of the blocks around a layer, of those that branch, leave with another grid than the layer's."""
     parts = name.split(".")
     around = (".".join(parts[:depth]) for depth in range(1, len(parts)))
     return sum(leaving.get(block, grid) != grid for block in around)
@@ -222,7 +230,7 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
             if threading.get_ident() == thread:
                 starts.append(len(runs))
 
-        def finish(_module: torch.nn.Module, _inputs: object, output: object) -> None:
+        def finish(_module: torch.nn.Module, inputs: tuple[object, ...], output: object) -> None:
             if threading.get_ident() != thread:
                 return  # another thread explains on the same model
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
@@ -233,7 +241,7 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
             learnt.update(parameters)
             met = sum(learnt.values())
             info = LayerInfo(name, type(module).__name__, shape, sum(parameters.values()), layout, met, 0)
-            runs.append(_Run(info, module, output, starts.pop()))
+            runs.append(_Run(info, module, next(iter(inputs), None), output, starts.pop()))
 
         yield module.register_forward_pre_hook(start)
         yield module.register_forward_hook(finish)

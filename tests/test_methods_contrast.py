@@ -327,15 +327,20 @@ class TestStages:
             "layer3.0.bn1",
         )
 
-    def test_a_layer_amid_a_block_that_shrinks_the_grid_is_passed_over(self):
-        """In a ResNet-50 `layer2.0.bn1` is the last at the grid of `layer1`, in one of two branches and signed."""
+    def test_a_layer_on_a_branch_of_a_block_that_shrinks_the_grid_is_passed_over(self):
+        """In a ResNet-50 `layer2.0.bn1` is the last at the grid of `layer1`, on one of two branches and signed."""
         net, images = seeded(torchvision.models.resnet50), torch.zeros(1, 3, 64, 96)
         assert layers.stages(net, images, "layer4") == ("relu", "layer1", "layer2", "layer3", "layer4")
         net = torch.nn.Sequential(OrderedDict(inner=Trunk(net), neck=torch.nn.Conv2d(2048, 8, 1)))
         wanted = ("inner.net.layer1", "inner.net.layer2", "inner.net.layer3", "neck")
         assert layers.stages(net, images, "neck")[1:] == wanted
 
-    def test_where_every_layer_is_amid_a_block_the_last_is_taken(self):
+    def test_a_layer_amid_a_block_through_which_there_is_one_way_is_taken(self):
+        net = seeded(torchvision.models.mobilenet_v2)
+        found = layers.stages(net, torch.zeros(1, 3, 64, 96), "features")
+        assert found == (*(f"features.{block}.conv.0" for block in (2, 4, 7, 14)), "features")
+
+    def test_where_every_layer_is_on_a_branch_the_last_is_taken(self):
         net = seeded(torchvision.models.shufflenet_v2_x1_0)
         found = layers.stages(net, torch.zeros(1, 3, 64, 96), "conv5")
         assert found == ("conv1", "stage2.0.branch2.2", "stage2", "stage3", "conv5")

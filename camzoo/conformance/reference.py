@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.hooks import RemovableHandle
 
 from camzoo import noise
 from camzoo.conformance import attributions, inner
@@ -295,7 +294,8 @@ def layer_maps(evidence: Literal, base: str, layers: Sequence[str] | None) -> li
 def stages(evidence: Literal) -> list[str]:
     """The last layer of each grid size on the way to the layer that is explained; poolings are passed over.
 
-    Of a size only the layers count that are within the fewest modules, containers aside, whose output has another.
+    Of a size only the layers count that are within the fewest modules whose output has another, and whose input goes
+    into several of their parts.
 
     Raises:
         NoReference: the layer is channels-last, and so may be those before it.
@@ -303,36 +303,43 @@ def stages(evidence: Literal) -> list[str]:
     own, layout = evidence.problem.layer, evidence.problem.layout
     if layout.kind == "channels-last":
         raise NoReference("the reference fuses layers whose outputs are (N, K, h, w)")
-    ran: list[tuple[str, tuple[int, ...]]] = []
+    ran: list[tuple[str, torch.nn.Module, Any, tuple[int, ...] | None]] = []
 
-    def watch(name: str, module: torch.nn.Module) -> RemovableHandle:
-        def hook(_module: torch.nn.Module, _inputs: object, output: Any) -> None:
-            if name == own:
-                ran.append((name, layout.shape))
-            elif isinstance(output, torch.Tensor) and output.ndim == evidence.x.ndim + 1 and output[0, 0].numel() > 1:
-                ran.append((name, tuple(output.shape[2:])))
+    def watch(name: str) -> Callable[[torch.nn.Module, tuple[Any, ...], Any], None]:
+        def hook(module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            is_grid = isinstance(output, torch.Tensor) and output.ndim == evidence.x.ndim + 1
+            grid = layout.shape if name == own else tuple(output.shape[2:]) if is_grid else None
+            ran.append((name, module, inputs[0], grid))
 
-        return module.register_forward_hook(hook)
+        return hook
 
     modules = [(name, module) for name, module in evidence.problem.model.named_modules() if name]
-    handles = [watch(name, module) for name, module in modules if "pool" not in type(module).__name__.lower()]
+    handles = [module.register_forward_hook(watch(name)) for name, module in modules]
     try:
         evidence.outputs(evidence.x)
     finally:
         for handle in handles:
             handle.remove()
-    containers = {name for name, module in modules if isinstance(module, torch.nn.Sequential)}
-    ends = {name: grid for name, grid in ran if name not in containers}
-    path = ran[: [name for name, _ in ran].index(own)]
+    ends = {
+        block: grid
+        for block, _, given, grid in ran
+        if grid and sum(name.rpartition(".")[0] == block and taken is given for name, _, taken, _ in ran) > 1
+    }
+    path = ran[: [name for name, *_ in ran].index(own)]
+    grids = {name: grid for name, module, _, grid in path if grid and not _pools(module) and math.prod(grid) > 1}
     lasts = []
-    for size in {grid for _, grid in path if grid != layout.shape}:
+    for size in {grid for grid in grids.values() if grid != layout.shape}:
         amid = {
             name: sum(name.startswith(f"{block}.") and end != size for block, end in ends.items())
-            for name, grid in path
+            for name, grid in grids.items()
             if grid == size
         }
         lasts.append([name for name in amid if amid[name] == min(amid.values())][-1])
-    return [*(name for name, _ in path if name in lasts), own]
+    return [*(name for name in grids if name in lasts), own]
+
+
+def _pools(module: torch.nn.Module) -> bool:
+    return "pool" in type(module).__name__.lower()
 
 
 def _base(name: str) -> Reference:
