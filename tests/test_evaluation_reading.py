@@ -132,6 +132,17 @@ def test_what_differs_by_rounding_ties(results):
     assert found[0].first != 0.5
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_means_that_differ_by_rounding_alone_stay_as_they_were_named(sign, results):
+    """Of two blind methods whose values mirror each other in pairs, as on grids of two photos, both have one half."""
+    values = results.values["energy"].copy()
+    values[2] = 0.1
+    values[0, ::2], values[0, 1::2] = 0.7, 0.3 - sign * 1e-8
+    values[1, ::2], values[1, 1::2] = 0.6, 0.4 + sign * 1e-8
+    found = reading.ranking(reading.replace(results, values={"energy": values}), "energy").standings
+    assert [each.method for each in found] == ["good", "poor@captum", "center", "uniform"]
+
+
 def test_classes(results):
     (first, even), (second, odd) = reading.classes(results)
     assert (first, second) == LABELS

@@ -230,7 +230,7 @@ def ranking(results: Results, name: str) -> Ranking:
     sign = metric.better or 1
     means = [mean(row, seed=results.seed, summary=summary) for row in values]
     have = [at for at, each in enumerate(means) if each.images]
-    order = sorted(have, key=lambda at: -sign * means[at].value)
+    order = sorted(have, key=lambda at: -sign * _rounded(means[at].value))
     places = stability(sign * values[have], seed=results.seed, summary=summary) if have else np.empty((0, 0))
     first = dict(zip(have, places[:, :1].ravel().tolist(), strict=True))
     nothing = Mean(math.nan, math.nan, math.nan, 0, 0)
@@ -255,6 +255,11 @@ def ranking(results: Results, name: str) -> Ranking:
         together=int((~np.isnan(values[have]).reshape(-1, values.shape[-1]).any(0)).sum()) if have else 0,
         controls=tuple(_controls(results, values, sign, summary)) if metric.better else (),
     )
+
+
+def _rounded(value: float) -> float:
+    """To six digits, so that rounding does not order what is equal: those stay in the order in which they were named."""
+    return float(f"{value:.6g}")
 
 
 def _drawn(results: Results, metric: Metric) -> tuple[Floats, Summary | None]:
