@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint readme conformance guide performance docs wheel-test clean
+.PHONY: help demo test lint readme conformance guide performance overheads docs wheel-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,11 +36,16 @@ conformance: $(READY)  ## check every method of every library, and write docs/co
 guide: $(READY)  ## run the pages of docs/guide, and write anew what they print and draw where it no longer holds
 	OMP_NUM_THREADS=1 $(BIN)/python tests/guides.py
 
-performance: $(READY)  ## measure every scenario for a CPU (hours, on an idle machine), and write docs/performance.md anew
+performance: $(READY)  ## measure every scenario for a CPU (an hour and a half, on an idle machine), and write docs/performance.md anew
 	$(BIN)/python benchmarks/scenarios.py
-	$(BIN)/python benchmarks/adapters.py
-	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/performance.py
+
+overheads: $(READY)  ## measure camzoo against its limits, adapters, an evaluation, and what was tried (an idle hour)
+	$(BIN)/python benchmarks/cost.py
+	$(BIN)/python benchmarks/adapters.py
+	$(BIN)/python benchmarks/memory_format.py
+	$(BIN)/python benchmarks/tried.py
+	$(BIN)/python benchmarks/evaluation.py
 
 docs: $(READY)  ## build the site into site/, without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -258,7 +258,7 @@ def ranking(results: Results, name: str) -> Ranking:
 
 
 def _rounded(value: float) -> float:
-    """To six digits, so that rounding does not order what is equal: those stay in the order in which they were named."""
+    """To six digits, so that rounding does not order what is equal: that stays in the order in which it was named."""
     return float(f"{value:.6g}")
 
 
