@@ -15,6 +15,9 @@ from matplotlib.text import Text
 from synthetic import ENVIRONMENT, failed, row, run
 
 from camzoo import charts, lettering
+from camzoo.charts import _around, _axes, _style
+from camzoo.charts.growing import _spread
+from camzoo.charts.trade_off import _front, _letter
 from camzoo.errors import RequestError
 from camzoo.timing.samples import Case, Outcome, Scope
 
@@ -117,7 +120,7 @@ def labels(axis) -> list[str]:
 def test_every_cost_lies_between_numbers_or_is_near_one(name, cost) -> None:
     figure = FIGURES[name](run(row(cost=cost, **NOISE)))
     shown = [float(text.replace(",", "")) for text in labels(figure.axes[0].xaxis)]
-    assert 3 <= len(shown) <= charts.MOST_TICKS
+    assert 3 <= len(shown) <= _axes.MOST_TICKS
     assert shown[-1] > cost / 2 or cost > 250
     assert_legible(figure)
 
@@ -125,8 +128,8 @@ def test_every_cost_lies_between_numbers_or_is_near_one(name, cost) -> None:
 @pytest.mark.parametrize("ratio", [3.4, 7, 20, 150, 3000])
 def test_a_logarithmic_axis_has_three_numbers_wherever_it_begins(ratio) -> None:
     for low in (10 ** (at / 50) for at in range(-150, 50)):
-        ticks = charts._ticks(low, ratio * low)
-        assert 3 <= len(ticks) <= charts.MOST_TICKS
+        ticks = _axes.ticks_within(low, ratio * low)
+        assert 3 <= len(ticks) <= _axes.MOST_TICKS
         assert all(low <= tick <= ratio * low for tick in ticks)
 
 
@@ -175,7 +178,7 @@ def test_no_two_backends_look_alike() -> None:
     figure = charts.dots(run(*of_many(20)))
     looks = {(line.get_color(), line.get_marker()) for line in marks(figure)}
     assert len(looks) == 20
-    assert len({charts._look(number) for number in range(49)}) == 49
+    assert len({_style.look_of(number) for number in range(49)}) == 49
 
 
 def marks(figure):
@@ -259,9 +262,9 @@ def test_what_stands_around_a_narrow_figure_is_wrapped(name) -> None:
 
 
 def test_wrapping_ends() -> None:
-    assert charts._wrapped("", 6, 1) == []
-    lines = charts._wrapped("word " * 400, 6, 1)
-    assert len(lines) == charts.MOST_LINES
+    assert _around.wrapped("", 6, 1) == []
+    lines = _around.wrapped("word " * 400, 6, 1)
+    assert len(lines) == _around.MOST_LINES
     assert lines[-1].endswith("...")
 
 
@@ -272,7 +275,7 @@ def test_a_backend_has_one_colour_and_mark_in_every_panel() -> None:
     for line in marks(figure):
         looks.setdefault(line.get_marker(), set()).add(line.get_color())
     assert {len(colours) for colours in looks.values()} == {1}
-    assert looks["o"] == {charts.COLOURS[0]}
+    assert looks["o"] == {_style.COLOURS[0]}
 
 
 def test_bars_start_at_zero_and_are_as_long_as_the_memory() -> None:
@@ -352,7 +355,11 @@ def test_a_run_in_which_nothing_varies_does_not_scale() -> None:
 
 
 def test_the_front_has_what_nothing_beats() -> None:
-    assert charts._front([(2, 1e-3), (1, 1e-2), (3, 1e-2), (4, 1e-7), (1.5, 2e-2)]) == [(1, 1e-2), (2, 1e-3), (4, 1e-7)]
+    assert _front([(2, 1e-3), (1, 1e-2), (3, 1e-2), (4, 1e-7), (1.5, 2e-2)]) == [
+        (1, 1e-2),
+        (2, 1e-3),
+        (4, 1e-7),
+    ]
 
 
 def test_the_line_drawn_joins_only_what_is_ranked() -> None:
@@ -374,7 +381,7 @@ def test_points_have_letters_which_nobody_takes_for_places() -> None:
     figure = charts.pareto(run(*rows()))
     named = [text for text in drawn(figure) if len(text) == 1 and text.isalpha()]
     assert sorted(named) == [*"aabbccdd"]
-    assert [charts._letter(number) for number in (0, 25, 26, 51, 52)] == ["a", "z", "aa", "az", "ba"]
+    assert [_letter(number) for number in (0, 25, 26, 51, 52)] == ["a", "z", "aa", "az", "ba"]
 
 
 def test_no_letter_lies_on_the_line() -> None:
@@ -423,7 +430,7 @@ def test_an_exact_map_and_one_without_a_distance() -> None:
     ],
 )
 def test_ends_are_spread(wanted, places) -> None:
-    assert charts._spread(wanted, 0.1) == pytest.approx(places)
+    assert _spread(wanted, 0.1) == pytest.approx(places)
 
 
 BROKEN = {
