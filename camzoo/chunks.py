@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -15,6 +15,7 @@ SHARE = 0.25
 """The share of the free memory that one chunk may take."""
 GUESS = 4 * 2**30
 """Free memory in bytes where the system does not tell."""
+MEMINFO = Path("/proc/meminfo")
 
 _WORDS = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -79,12 +80,17 @@ def laid_out(ask: Callable[[torch.Tensor], Answer], images: torch.Tensor) -> tup
 
 
 def free(device: torch.device) -> int:
-    """Free memory of a device, in bytes; a guess where the system does not tell."""
+    """Free memory of a device, in bytes; a guess where the system does not tell.
+
+    What Linux keeps of files that were read is free as soon as it is wanted, but not counted as free pages: chunks that
+    follow those shrink on a machine that has merely read much.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # Windows, macOS
+        lines = MEMINFO.read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # Windows, macOS
         return GUESS
 
 

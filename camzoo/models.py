@@ -53,7 +53,8 @@ def load(name: str | None = None, weights: str | Path | None = None, seed: int =
             `preprocessing` (a `Preprocessing`) and `labels` are used where it has them. The current directory is
             searched for the package. None is "efficientnet-lite0".
         weights: None for the trained weights that the model's library has for it, "random" for weights from the
-            seed, or the path of a `.safetensors` or state dict file.
+            seed, or the path of a `.safetensors` or state dict file. Where an architecture begins with a linear layer
+            of zeros, as torchvision's ViT with its head, "random" draws it: else no score depends on the image.
         seed: where random weights come from. The generators of the caller are left as they are.
 
     Raises:
@@ -68,7 +69,9 @@ def load(name: str | None = None, weights: str | Path | None = None, seed: int =
             module, origin = source.trained()
         else:
             module, origin = source.build(), f"{source.untrained}, seed {seed}"
-            if str(weights) != "random":
+            if str(weights) == "random":
+                _draw_zero_heads(module)
+            else:
                 checkpoints.fit(module, checkpoints.read(weights), str(weights))
                 origin = f"file {Path(weights).name}"
         module.eval()
@@ -127,6 +130,13 @@ def _labels(name: str, module: nn.Module, classes: int) -> tuple[str, ...]:
     if classes == 1000:
         return tuple(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
     return tuple(f"class {index}" for index in range(classes))
+
+
+def _draw_zero_heads(module: nn.Module) -> None:
+    """Draws the weights of linear layers that are all zero, N(0, 0.02) as transformers have them."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear) and not part.weight.any():
+            nn.init.normal_(part.weight, std=0.02)
 
 
 @contextlib.contextmanager

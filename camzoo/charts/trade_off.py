@@ -155,6 +155,6 @@ def _key(axes: Axes, shown: Sequence[Ranked], rest: Sequence[Ranked], looks: dic
         axes.text(1.085 + 2.25 / WIDE, at, words.number(cost), color=INK, ha="right", **style)
         axes.text(1.085 + 2.65 / WIDE, at, words.error(error), color=INK, ha="right", **style)
     for number, each in enumerate(rest, len(shown) + 1):
-        why = each.why or "no finite distance"
+        why = each.why or each.row.reference or "no finite distance"
         text = fit(f"{each.row.contender}: {why}", SMALL, 2.75)
         axes.text(1.085, 1 - number * step, text, color=FAINT, **style)
