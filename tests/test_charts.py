@@ -411,12 +411,14 @@ def test_an_exact_map_and_one_without_a_distance() -> None:
         row("lost", distance=math.nan, **NOISE),
         row("far", distance=math.inf, **NOISE),
         row("none", distance=None, **NOISE),
+        row("blind", distance=None, reference="none: camzoo's own map is all zero", **NOISE),
     ]
     figure = charts.pareto(run(*found))
     texts = drawn(figure)
     assert "exact" in texts
     for name in ("lost", "far", "none"):
         assert f"{name}: no finite distance" in texts
+    assert "blind: camzoo's own map is all zero" in texts
     assert_legible(figure)
 
 

@@ -90,6 +90,12 @@ def _distance(ranked: Ranked) -> float:
     return math.nan if ranked.row.distance is None else ranked.row.distance
 
 
+def _lacking(ranked: Ranked) -> str:
+    """Why a map has no distance to be drawn at."""
+    reference, _, why = ranked.row.reference.partition(": ")
+    return why if reference == "none" else "no finite distance"
+
+
 def _trade_off(ranked: Ranked) -> tuple[float, float]:
     assert ranked.summary is not None
     return ranked.summary.forwards.middle, _distance(ranked)
@@ -155,6 +161,6 @@ def _key(axes: Axes, shown: Sequence[Ranked], rest: Sequence[Ranked], looks: dic
         axes.text(1.085 + 2.25 / WIDE, at, words.number(cost), color=INK, ha="right", **style)
         axes.text(1.085 + 2.65 / WIDE, at, words.error(error), color=INK, ha="right", **style)
     for number, each in enumerate(rest, len(shown) + 1):
-        why = each.why or each.row.reference or "no finite distance"
+        why = each.why or _lacking(each)
         text = fit(f"{each.row.contender}: {why}", SMALL, 2.75)
         axes.text(1.085, 1 - number * step, text, color=FAINT, **style)
