@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -127,10 +127,10 @@ def name_of(model: torch.nn.Module, layer: str | torch.nn.Module) -> str:
             if module is layer:
                 return str(name)
         raise RequestError(f"this {type(layer).__name__} is no part of the model")
-    known = dict(model.named_modules())
-    if layer not in known or layer == "":
-        raise unknown("layer", layer, [name for name in known if name])
-    return layer
+    with contextlib.suppress(AttributeError):
+        if model.get_submodule(layer) is not model:
+            return layer
+    raise unknown("layer", layer, [name for name, _ in model.named_modules() if name])
 
 
 def trace(model: torch.nn.Module, images: torch.Tensor) -> list[LayerInfo]:
@@ -247,7 +247,7 @@ def _runs(model: torch.nn.Module, images: torch.Tensor) -> tuple[list[_Run], obj
         yield module.register_forward_hook(finish)
 
     # The hooks come and go within `evaluating`, where no borrower takes them for the model's own.
-    with guard.evaluating(model), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
+    with guard.evaluating(model), torch.inference_mode(False), torch.no_grad(), contextlib.ExitStack() as hooks:
         for name, module in model.named_modules():
             for handle in watch(name, module) if name else ():
                 hooks.enter_context(handle)

@@ -107,7 +107,12 @@ class TestNameOf:
         with pytest.raises(RequestError, match="unknown layer 'last_akt': did you mean last_act"):
             layers.name_of(small_net, "last_akt")
 
-    @pytest.mark.parametrize("layer", ["", "conv9", "last."])
+    def test_takes_the_second_name_of_a_shared_layer(self, small_net):
+        small_net.again = small_net.last
+        assert layers.name_of(small_net, "again") == "again"
+        assert layers.name_of(small_net, small_net.again) == "last"
+
+    @pytest.mark.parametrize("layer", ["", "conv9", "last.", ".last", "last.weight", "training"])
     def test_refuses_unknown_names(self, small_net, layer):
         with pytest.raises(RequestError, match="unknown layer"):
             layers.name_of(small_net, layer)

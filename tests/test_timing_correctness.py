@@ -156,6 +156,22 @@ def test_half_precision_is_given_what_rounding_costs_and_no_more(problem):
     assert judged("racing:wrong=gradcam", yardstick).verdict == "differs, new"
 
 
+def test_rounding_of_half_precision_that_is_more_than_is_ranked_is_named(problem, monkeypatch):
+    monkeypatch.setattr(correctness, "FARTHEST", 0.0)
+    half = Yardstick(replace(problem, model=racing.net().eval().bfloat16(), images=problem.images.bfloat16()))
+    found = judged("ablationcam(closed_form=False)", half)
+    assert found.distance > 0.01
+    assert found.verdict == "differs, known"
+    assert "the rounding of bfloat16: computed in it, camzoo's own formula gives its map (" in found.verdict_reason
+    assert judged("racing:wrong=gradcam", half).verdict == "differs, new"
+
+
+def test_single_precision_has_no_such_excuse(problem, monkeypatch):
+    monkeypatch.setattr(correctness, "FARTHEST", 0.0)
+    monkeypatch.setitem(correctness.LEAST, "float32", 1e-9)
+    assert judged("gradcam", Yardstick(problem)).verdict == "differs, new"
+
+
 class Uncopied(racing.Net):
     def __deepcopy__(self, _memo):
         raise TypeError("no copies")

@@ -27,9 +27,10 @@ def unmeasured(run: Run, ranked: Sequence[Sequence[Ranked]], title: str) -> Figu
         lines += [(line, INK, "bold") for line in wrapped(name, LETTER, 0.9 * room)]
         said = [f"{each.row.contender}: {why_unmeasured(each)}" for each in rows]
         lines += [(line, FAINT, "normal") for text in said for line in wrapped(text, LETTER, room)]
-    figure = Around(title, common, run.command).figure(UNMEASURED, LINE * (len(lines) + 1))
+    around = Around(title, common, run.command)
+    figure = around.figure(UNMEASURED, LINE * (len(lines) + 1))
     high = figure.get_figheight()
-    top = high - Around(title, common, run.command).head(UNMEASURED)
+    top = high - around.head(UNMEASURED)
     for number, (text, colour, weight) in enumerate(lines):
         style: Style = {"color": colour, "fontweight": weight, "va": "top", "parse_math": False}
         figure.text(EDGE / UNMEASURED, (top - LINE * number) / high, text, fontsize=LETTER, **style)

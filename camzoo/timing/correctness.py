@@ -26,6 +26,9 @@ MOST_PASSES = 64
 LEAST = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 1e-2, "float16": 1e-2}
 """How far a map may always be from the reference: about a thousand epsilons, or one of half precision."""
 
+HALF = ("bfloat16", "float16")
+"""Their rounding alone may take a map further than is ranked; that of single precision may not."""
+
 ROUNDING, FARTHEST = 10, 0.1
 """It may be some times as far as camzoo's own map in the same dtype, which shows what rounding does; to a limit."""
 
@@ -114,7 +117,9 @@ class Yardstick:
         judged = replace(said, distance=away, reference=words)
         if said.verdict != Verdict.AGREES or away <= most:
             return judged
-        if not why_not_float64 and (why := self._shown(contender, scope, found, most)):
+        if not why_not_float64 and (
+            why := self._rounded(contender, scope, found) or self._shown(contender, scope, found, most)
+        ):
             return replace(judged, verdict=Verdict.KNOWN, verdict_reason=why)
         reason = f"agrees at small networks; here its map is {away:.1e} from {words}, where {most:.0e} is allowed"
         return replace(judged, verdict=Verdict.NEW, verdict_reason=reason)
@@ -124,6 +129,13 @@ class Yardstick:
         shown = _as_shown(contender, self.problem, scope, found)
         wanted = self._reference(contender, in_float64)
         return max(_away(shown[row], _staged(raw, contender.resolution, size, full)) for row, raw in wanted.items())
+
+    def _rounded(self, contender: Contender, scope: Scope, found: Any) -> str:
+        """That half precision alone makes the difference, where camzoo's own formula in it gives the map; else ""."""
+        dtype = _name(self.problem.images.dtype)
+        if dtype not in HALF or (away := self._distance(contender, scope, found, False)) > LEAST[dtype]:
+            return ""
+        return f"the rounding of {dtype}: computed in it, camzoo's own formula gives its map ({away:.0e} from it)"
 
     def _shown(self, contender: Contender, scope: Scope, found: Any, most: float) -> str:
         """The known reason with which camzoo's own formula gives the map on this case; "" where none does."""
