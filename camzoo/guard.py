@@ -6,10 +6,11 @@ import random
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def borrowed(model: torch.nn.Module, seed: int = 0) -> Iterator[None]:
     with _desk_of(model).entry, evaluating(model), ExitStack() as restores:
         _wait_for_readers(model)
         restores.callback(torch.set_grad_enabled, torch.is_grad_enabled())
-        for restore in [*_generators(), *_parameters(model), *_buffers(model), *_modules(model)]:
+        for restore in [*_generators(), _parameters(model), _buffers(model), _modules(model)]:
             restores.callback(restore)  # run last one first, each of them even if another raises
         _seed(seed)
         yield
@@ -117,55 +118,60 @@ def _cuda_in_use() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
-def _parameters(model: torch.nn.Module) -> list[Restore]:
-    def keep(parameter: torch.nn.Parameter) -> Restore:
-        wanted, grad, data = parameter.requires_grad, parameter.grad, parameter.data
-        # A library that accumulates into .grad would change the caller's own tensor: hide it for the time being.
-        parameter.grad = None
+def _each(restore: Callable[..., None], kept: Sequence[tuple[Any, ...]]) -> Restore:
+    """Many restores in one, each of them tried even if another raises: an ExitStack of thousands takes its time."""
 
-        def restore() -> None:
-            parameter.data = data
+    def restore_all() -> None:
+        failed: BaseException | None = None
+        for one in kept:
+            try:
+                restore(*one)
+            except BaseException as error:
+                failed = error
+        if failed:
+            raise failed
+
+    return restore_all
+
+
+def _parameters(model: torch.nn.Module) -> Restore:
+    def restore(parameter: torch.nn.Parameter, data: torch.Tensor, wanted: bool, grad: torch.Tensor | None) -> None:
+        parameter.data = data
+        if parameter.requires_grad != wanted:
             with torch.inference_mode(parameter.is_inference()):
                 parameter.requires_grad_(wanted)
-            parameter.grad = grad
+        parameter.grad = grad
 
-        return restore
+    kept = [(each, each.data, each.requires_grad, each.grad) for each in model.parameters()]
+    for parameter, *_ in kept:
+        # A library that accumulates into .grad would change the caller's own tensor: hide it for the time being.
+        parameter.grad = None
+    return _each(restore, kept)
 
-    return [keep(parameter) for parameter in model.parameters()]
 
-
-def _buffers(model: torch.nn.Module) -> list[Restore]:
-    def keep(buffer: torch.Tensor) -> Restore:
+def _buffers(model: torch.nn.Module) -> Restore:
+    def restore(buffer: torch.Tensor, data: torch.Tensor, value: torch.Tensor) -> None:
         # Written through .data, which leaves the version alone: a graph of the caller may have saved the buffer.
-        data, value = buffer.data, buffer.detach().clone()
+        data.copy_(value)
+        buffer.data = data
 
-        def restore() -> None:
-            data.copy_(value)
-            buffer.data = data
-
-        return restore
-
-    return [keep(buffer) for buffer in model.buffers()]
+    return _each(restore, [(each, each.data, each.detach().clone()) for each in model.buffers()])
 
 
-def _modules(model: torch.nn.Module) -> list[Restore]:
+def _modules(model: torch.nn.Module) -> Restore:
     """The attributes of every module, and what is in its tables: children, parameters, buffers, hooks."""
 
-    def keep(table: dict[str, Any]) -> Restore:
-        kept = dict(table)
-
-        def restore() -> None:
-            # Rebuilt only where it differs: the order of the entries is part of what is given back.
-            if not _same(table, kept):
-                table.clear()
-                table.update(kept)
-
-        return restore
+    def restore(table: dict[Any, Any], kept: dict[Any, Any]) -> None:
+        # Rebuilt only where it differs: the order of the entries is part of what is given back.
+        if (table or kept) and not _same(table, kept):
+            table.clear()
+            table.update(kept)
 
     attributes = [vars(module) for module in model.modules()]
     tables = [value for each in attributes for value in each.values() if isinstance(value, dict)]
-    return [keep(table) for table in [*tables, *attributes]]
+    nothing: dict[Any, Any] = {}  # most tables are empty: a copy of each would take longer than all the rest
+    return _each(restore, [(table, dict(table) if table else nothing) for table in [*tables, *attributes]])
 
 
 def _same(table: dict[Any, Any], kept: dict[Any, Any]) -> bool:
-    return list(table) == list(kept) and all(table[key] is kept[key] for key in kept)
+    return len(table) == len(kept) and all(map(is_, table.values(), kept.values())) and list(table) == list(kept)

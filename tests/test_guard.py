@@ -293,6 +293,31 @@ def test_every_restore_is_tried_even_if_one_fails(net):
     assert snapshot(net) == before
 
 
+class Stubborn(dict[str, int]):
+    """A table that cannot be given back."""
+
+    def clear(self):
+        raise Rude("no")
+
+
+def test_what_cannot_be_given_back_keeps_nothing_else_from_it(net):
+    net.stem.stubborn, net.head.stubborn = Stubborn(), Stubborn()
+    before = snapshot(net)
+
+    def borrow():
+        with guard.borrowed(net):
+            net.stem.stubborn["more"] = net.head.stubborn["more"] = 1
+            for rude in (add_forward_hook, fill_grad, train):
+                rude(net)
+
+    with pytest.raises(Rude):
+        borrow()
+    after = snapshot(net)
+    for kind in ("hooks", "training", "modules", "parameters"):
+        assert after[kind] == before[kind], kind
+    assert net.stem.stubborn == net.head.stubborn == {"more": 1}
+
+
 def test_lends_in_eval_mode_without_calling_train():
     class Overrides(SmallNet):
         def train(self, mode: bool = True):

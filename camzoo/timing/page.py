@@ -246,9 +246,10 @@ def _warmth(rows: Sequence[Row]) -> str:
     calls = [count for row in rows for count in row.warmups]
     if not calls:
         return ""
-    made = f" Before the clock ran there were {np.median(calls):.0f} calls after the first, {max(calls)} at the most"
-    told = [row.unsettled for row in rows if row.alike]
-    return f"{made}; in {sum(told)} of {len(told)} rows they never became alike." if told else f"{made}."
+    return (
+        f" Before the clock ran there were {np.median(calls):.0f} calls after the first, {max(calls)} at the most; in "
+        f"{sum(row.unsettled for row in rows)} of {len(rows)} rows they never became alike."
+    )
 
 
 def _rates(run: Run) -> str:

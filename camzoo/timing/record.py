@@ -104,7 +104,7 @@ def _row(case: Case, identity: tuple[str, ...], lines: Sequence[Line]) -> Row:
         "reason": measured.get("reason", "" if of["sample"] else NOT_REACHED),
         "first": [line["seconds"] for line in of["first"]],
         "warmups": [line["warmups"] for line in of["first"]],
-        "alike": [line["alike"] for line in of["first"] if "alike" in line],
+        "alike": [line["alike"] for line in of["first"]],
         "samples": {name: [line[name] for line in of["sample"]] for name in SAMPLE},
     }
     return _read_row(case, dict(zip(("contender", "method", "backend"), identity, strict=True)) | plain)
@@ -181,8 +181,6 @@ def _plain(value: Any) -> Any:
 def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
     values = dict(plain)
     columns = values["samples"]
-    if "forward" in columns:  # files of old have the mean alone
-        columns = columns | {"passes": [(mean, mean) for mean in columns["forward"]]}
     columns = columns | {"passes": [tuple(both) for both in columns["passes"]]}
     samples = (
         Sample(**dict(zip(SAMPLE, one, strict=True))) for one in zip(*(columns[name] for name in SAMPLE), strict=True)
@@ -193,7 +191,7 @@ def _read_row(case: Case, plain: Mapping[str, Any]) -> Row:
         "samples": tuple(samples),
         "first": tuple(values["first"]),
         "warmups": tuple(values["warmups"]),
-        "alike": tuple(values.get("alike", ())),  # earlier files lack it
+        "alike": tuple(values["alike"]),
         "counts": None if counts is None else Counts(**counts),
         "distance": None if distance is None else float(distance),
     }

@@ -136,7 +136,7 @@ class Row:
         verdict_reason: why, where it does not agree.
         first: seconds of the very first call of each process, apart from the samples.
         warmups: calls of each process after the first before the clock ran.
-        alike: of each process whether its calls had become alike by then; empty where that was not kept.
+        alike: of each process whether its calls had become alike by then.
         samples: every timed call.
         counts: what one call does.
         peak_bytes: the most memory held at a time during a call, beyond what was held before; measured by itself.
@@ -167,7 +167,7 @@ class Row:
 
     @property
     def unsettled(self) -> bool:
-        """Whether in some process its calls never became alike before the clock ran, as far as that was kept."""
+        """Whether in some process its calls never became alike before the clock ran."""
         return not all(self.alike)
 
     @property
