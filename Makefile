@@ -36,7 +36,7 @@ conformance: $(READY)  ## check every method of every library, and write docs/co
 guide: $(READY)  ## run the pages of docs/guide, and write anew what they print and draw where it no longer holds
 	OMP_NUM_THREADS=1 $(BIN)/python tests/guides.py
 
-performance: $(READY)  ## measure every scenario for a CPU (an hour and a half, on an idle machine), and write docs/performance.md anew
+performance: $(READY)  ## measure every scenario for a CPU (an hour or two, idle; goes on where it was), and write docs/performance.md anew
 	$(BIN)/python benchmarks/scenarios.py
 	$(BIN)/python benchmarks/performance.py
 

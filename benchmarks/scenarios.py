@@ -6,7 +6,8 @@
     python benchmarks/scenarios.py --only models --again   # a repetition, against which the first is held
     python benchmarks/scenarios.py --list
 
-Each writes results/NAME-DEVICE.json. One that is interrupted goes on where it was when it is started again.
+Each writes results/NAME-DEVICE.json. What is interrupted goes on where it was when it is started again: without --only,
+a result of this very code, on this machine and with these versions, is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from camzoo.timing import bench, contenders, record
+import torch
+
+from camzoo.errors import RequestError
+from camzoo.timing import bench, conditions, contenders, record
 from camzoo.timing.samples import Case, Run, Scope
 
 HERE = Path(__file__).parent
@@ -182,6 +186,15 @@ def measure(name: str, device: str, again: bool = False) -> Path:
     return path
 
 
+def is_kept(path: Path, device: str) -> bool:
+    """Whether there is a result that measuring again would only repeat."""
+    try:
+        run = record.load(path)
+    except RequestError:  # there is none, or it is of another time
+        return False
+    return run.finished and not bench.unlike(run.environment, conditions.fixed(torch.device(device)))
+
+
 def told(run: Run, name: str, scenario: Scenario) -> Run:
     """A run that says which scenario it is."""
     says = {"name": name, "title": scenario.title, **scenario.along}
@@ -212,6 +225,8 @@ def main() -> None:
         if arguments.list:
             asked = request(TABLE[name], arguments.device)
             print(f"{name:22} {len(asked.cases):3} cases {len(asked.names):3} contenders  {TABLE[name].title}")
+        elif not arguments.only and is_kept(path := RESULTS / f"{name}-{arguments.device}.json", arguments.device):
+            print(f"kept {path}, which is of this code and machine", flush=True)
         else:
             print(f"wrote {measure(name, arguments.device, arguments.again)}", flush=True)
 

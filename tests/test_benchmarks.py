@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,33 @@ def test_together_and_apart_give_the_maps_of_gradcam(table, small_net, images, n
     found = getattr(together, name)(small_net, small_net.last_act, images, [0, 1, 2])
     wanted = explain(small_net, images, "gradcam", layer="last_act", target=[0, 1, 2], stage="rectified")
     torch.testing.assert_close(found, wanted.values, rtol=1e-6, atol=1e-9)
+
+
+def test_what_was_measured_before_an_interruption_is_kept(table, tmp_path, monkeypatch, capsys) -> None:
+    from synthetic import row, run
+
+    from camzoo.timing import record
+
+    case = table.TABLE["models"].cases[0]
+    here = conditions.fixed(torch.device("cpu"))
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    monkeypatch.setattr(table, "measure", lambda name, device, again: measured.append(name))
+    record.save(run(row(case=case), environment=here), tmp_path / "models-cpu.json")
+    record.save(run(row(case=case), environment=here | {"commit": "another"}), tmp_path / "map-cpu.json")
+    record.save(replace(run(row(case=case), environment=here), finished=False), tmp_path / "others-cpu.json")
+    (tmp_path / "batch-cpu.json").write_text("{}")
+    every = [name for name, scenario in table.TABLE.items() if "cpu" in scenario.devices]
+
+    measured: list[str] = []
+    monkeypatch.setattr(sys, "argv", ["scenarios"])
+    table.main()
+    assert measured == every[1:]
+    assert "models-cpu.json, which is of this code and machine" in capsys.readouterr().out
+
+    measured.clear()
+    monkeypatch.setattr(sys, "argv", ["scenarios", "--only", "models"])  # asked for by its name
+    table.main()
+    assert measured == ["models"]
 
 
 def test_a_result_is_a_page(table, tmp_path, monkeypatch) -> None:

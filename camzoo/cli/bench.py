@@ -29,7 +29,7 @@ METHODS = "gradcam@*,gradcam++@*,layercam@*,hirescam@*,xgradcam@*,eigencam@*,eig
 """What is measured where nothing is named: whatever takes a few forward passes."""
 
 QUICK = "gradcam@*,gradcam++,gradcam++@torchcam,layercam,layercam@torchcam,hirescam@captum,eigencam,ablationcam"
-QUICK_ROUNDS, CALIBRATION_ROUNDS = 5, 3
+QUICK_ROUNDS, CALIBRATION_ROUNDS = 4, 3
 
 OWN = (
     "Yours: package.module:thing=gradcam, called with (model, layer module, images, list of classes), gives rectified "

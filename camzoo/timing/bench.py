@@ -149,10 +149,15 @@ def _resumed(request: Request, folder: Path, around: Mapping[str, Any]) -> _Log:
         raise RequestError(
             f"{folder} holds another run, of {header.get('command') or 'nobody'}: give its options, or --out"
         )
-    begun, plain = header["environment"], json.loads(json.dumps(dict(around)))
-    if unlike := conditions.differences(*({name: each.get(name) for name in SAME} for each in (begun, plain))):
-        raise RequestError(f"{folder} was begun otherwise ({'; '.join(unlike)}): name another folder with --out")
+    if changed := unlike(header["environment"], around):
+        raise RequestError(f"{folder} was begun otherwise ({'; '.join(changed)}): name another folder with --out")
     return _Log(folder, lines, len(lines))
+
+
+def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What has changed of that which has to be the same where a run goes on; one line each."""
+    plain = json.loads(json.dumps(dict(now)))
+    return conditions.differences(*({name: each.get(name) for name in SAME} for each in (before, plain)))
 
 
 def _work(request: Request, log: _Log, progress: Progress | None) -> None:

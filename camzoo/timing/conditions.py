@@ -72,14 +72,14 @@ def flags() -> dict[str, Any]:
 def commit() -> str:
     """The commit of a checkout; "" where camzoo is installed without one.
 
-    Where files were changed it has a mark, and what was changed in the code that is measured as a digest.
+    Where the code that is measured was changed it has a mark, and the change as a digest.
     """
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return ""
-    name = _said("git", "-C", str(folder), "describe", "--always", "--dirty", "--tags")
-    changes = _said("git", "-C", str(folder), "diff", "HEAD", "--", *MEASURED) if name.endswith("-dirty") else ""
-    return f"{name}-{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else name
+    name = _said("git", "-C", str(folder), "describe", "--always", "--tags")
+    changes = _said("git", "-C", str(folder), "diff", "HEAD", "--", *MEASURED)
+    return f"{name}-dirty-{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else name
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
